@@ -1,0 +1,158 @@
+"""Pinned bytes on disk: from the cache, a mirror, an installed package or a URL, always checked."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+from filelock import FileLock
+
+from cellzoo import __version__, settings
+from cellzoo.errors import IntegrityError, WorldError
+from cellzoo.registry.schema import Bytes, File
+
+BLOCK = 1 << 20
+TRIES = 3
+TIMEOUT = 30.0  # seconds without a byte
+
+Progress = Callable[[str, int, int], None]
+"""Called with the file's name, the bytes so far and the bytes in all."""
+
+
+def sha256_of(path: Path) -> str:
+    """Return the sha256 of a file, read in blocks."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def fetch(file: File, progress: Progress | None = None) -> Path:
+    """Return a path whose bytes are the pinned ones.
+
+    Looked for in the cache, then in ``CELLZOO_MIRROR``, then in the installed package that carries the file, then at
+    its URL. Nothing is in the cache unless its sha256 was checked; a download goes to a temporary file, is resumed
+    where the server allows it, and is moved. Raises `IntegrityError` for other bytes, `WorldError` where no source
+    can be reached.
+    """
+    tried: list[str] = []
+    for pin in file.pins:
+        cached = _cached(pin)
+        if cached.is_file() and cached.stat().st_size == pin.bytes:
+            return cached
+    for find in (_from_mirror, _from_package):
+        if path := find(file, tried):
+            return path
+    for pin in file.pins:
+        if pin.url and settings.offline():
+            tried.append(f"{pin.url}: CELLZOO_OFFLINE is set")
+        elif pin.url:
+            try:
+                return _download(file.name, pin, pin.url, progress)
+            except WorldError as error:
+                tried.append(str(error))
+    raise WorldError(
+        f"{file.name}: could not be had. Tried:\n  "
+        + "\n  ".join(tried or ["nothing: the card names no source"])
+        + f"\nPut a file with sha256 {file.sha256} into a folder, named by that digest, and set CELLZOO_MIRROR to it."
+    )
+
+
+def _cached(pin: Bytes) -> Path:
+    return settings.home() / "files" / pin.sha256[:2] / pin.sha256
+
+
+def _from_mirror(file: File, tried: list[str]) -> Path | None:
+    mirror = settings.mirror()
+    if mirror is None:
+        tried.append("mirror: CELLZOO_MIRROR is not set")
+        return None
+    for pin in file.pins:
+        path = mirror / pin.sha256
+        if path.is_file():
+            _check(path, file.name, pin)
+            return path
+    tried.append(f"mirror: {mirror} does not hold {file.sha256}")
+    return None
+
+
+def _from_package(file: File, tried: list[str]) -> Path | None:
+    if file.package is None:
+        return None
+    try:
+        path = Path(str(distribution(file.package.distribution).locate_file(file.package.path)))
+    except PackageNotFoundError:
+        tried.append(f"package: {file.package.distribution} is not installed (pip install 'cellzoo[demo]')")
+        return None
+    if not path.is_file():
+        tried.append(f"package: {file.package.distribution} does not carry {file.package.path}")
+        return None
+    digest = sha256_of(path)
+    if digest in {pin.sha256 for pin in file.pins}:
+        return path
+    tried.append(f"package: {path} has sha256 {digest}, expected {' or '.join(pin.sha256 for pin in file.pins)}")
+    return None
+
+
+def _check(path: Path, name: str, pin: Bytes) -> None:
+    digest = sha256_of(path)
+    if digest != pin.sha256:
+        raise IntegrityError(f"{name}: {path} has sha256 {digest}, the card pins {pin.sha256}. The file was not used.")
+
+
+def _download(name: str, pin: Bytes, url: str, progress: Progress | None) -> Path:
+    target = _cached(pin)
+    part = settings.home() / "partial" / pin.sha256
+    try:
+        for folder in (target.parent, part.parent):
+            folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(part.with_suffix(".lock")):
+            if target.is_file():  # another process fetched it meanwhile
+                return target
+            for left in reversed(range(TRIES)):
+                try:
+                    _stream(name, pin, url, part, progress)
+                    break
+                except (OSError, http.client.HTTPException) as error:  # HTTPError and timeouts are OSErrors
+                    final = isinstance(error, urllib.error.HTTPError) and error.code < 500 and error.code != 429
+                    if final or not left:
+                        raise
+                    time.sleep(2.0 ** (TRIES - left) / 4)
+            try:
+                _check(part, name, pin)
+            except IntegrityError:
+                part.unlink()
+                raise
+            part.replace(target)
+    except (OSError, http.client.HTTPException) as error:
+        raise WorldError(f"{url}: {getattr(error, 'reason', None) or error}") from error
+    return target
+
+
+def _stream(name: str, pin: Bytes, url: str, part: Path, progress: Progress | None) -> None:
+    have = part.stat().st_size if part.is_file() else 0
+    if have >= pin.bytes:
+        part.unlink()
+        have = 0
+    request = urllib.request.Request(url, headers={"User-Agent": f"cellzoo/{__version__}"})  # noqa: S310 (http only)
+    if have:
+        request.add_header("Range", f"bytes={have}-")
+    with urllib.request.urlopen(request, timeout=TIMEOUT) as reply:  # noqa: S310
+        have = have if reply.status == http.client.PARTIAL_CONTENT else 0
+        with part.open("ab" if have else "wb") as stream:
+            while block := reply.read(BLOCK):
+                have += len(block)
+                if have > pin.bytes:
+                    raise IntegrityError(f"{name}: {url} sends more than the {pin.bytes} bytes that the card pins.")
+                stream.write(block)
+                if progress:
+                    progress(name, have, pin.bytes)
+            stream.flush()
+            os.fsync(stream.fileno())
+    if have < pin.bytes:
+        raise http.client.IncompleteRead(b"", pin.bytes - have)

@@ -1,0 +1,171 @@
+"""Streamlining: counts onto a gene space, cells in ontology terms, and a report of what became of everything.
+
+One pure function of the source, the card and its label maps. Counts of names that are the same gene are summed, genes
+of the space that the source lacks are zero, and nothing is merged that is not the same gene.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import anndata
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from cellzoo import __version__
+from cellzoo.converters.counts import MAX_EXACT, recover, to_counts
+from cellzoo.errors import CardError, CountsError, Finding, GenesError, InputError
+from cellzoo.registry.cards import LabelMap
+from cellzoo.registry.genes import GeneMapping, GeneSpace, map_genes
+from cellzoo.registry.ontology import term_ontology
+from cellzoo.registry.schema import Cells, DatasetCard, Genes, TermField, ValueField
+
+EXAMPLES = 10  # names listed in a report beside each number
+
+
+def streamline(
+    source: anndata.AnnData, card: DatasetCard, maps: Mapping[str, LabelMap], space: GeneSpace
+) -> anndata.AnnData:
+    """Return streamlined data: X counts (cells, genes of the space) CSR float32, obs in terms, uns with a report.
+
+    For each field of cells obs has ``<field>_ontology_term_id``, ``<field>`` (the label) and, where the source had a
+    column, ``<field>_original``; CELLxGENE schema 7.1 spells the names. ``var["measured"]`` says which genes of the
+    space the source had. Raises `CountsError`, `GenesError`, `CardError` (a label without a mapping) or `InputError`.
+    """
+    counts = raw_counts(source, card)
+    names = gene_names(source.var, card.genes)
+    mapping = map_genes(names, space.organism, space)
+    matrix, measured = onto_space(counts, mapping, len(space))
+    if not measured.any():
+        raise GenesError(f"{card.id}: none of {len(names)} gene names is in {space.name}, for example {names[:3]}.")
+    obs = _obs(source.obs, card, maps)
+    var = pd.DataFrame(
+        {"feature_name": np.asarray(space.symbols, dtype=object), "measured": measured},
+        index=pd.Index(np.asarray(space.ids, dtype=object), name="ensembl_id"),
+    )
+    uns = {
+        "title": card.title,
+        "organism_ontology_term_id": card.cells.organism.term,
+        "cellzoo": {
+            "dataset_id": card.id,
+            "study": card.study.id,
+            "gene_space": space.name,
+            "gene_space_sha256": space.sha256,
+            "cellzoo_version": __version__,
+            "report": json.dumps(_report(counts, matrix, mapping)),
+        },
+    }
+    return anndata.AnnData(matrix, obs=obs, var=var, uns=uns)
+
+
+def raw_counts(source: anndata.AnnData, card: DatasetCard) -> sp.csr_matrix:
+    """Return the raw counts of a source, CSR float32 (cells, its genes), recovered where the card says how."""
+    where = f"{card.id}: {card.read.matrix.object or card.counts.layer} in {card.read.matrix.file}"
+    if card.counts.recover:
+        return recover(source.X, card.counts.recover, source.obs, where)
+    return to_counts(source.X, where)
+
+
+def gene_names(var: pd.DataFrame, genes: Genes) -> list[str]:
+    """Return the gene names that a card points at: Ensembl ids where there are any, else symbols."""
+    column = genes.ensembl or genes.symbol or "index"
+    if column == "index":
+        return [str(name) for name in var.index]
+    if column not in var:
+        raise GenesError(f"genes: no column {column!r} of genes; found {list(map(str, var))}.")
+    return var[column].astype(str).tolist()
+
+
+def onto_space(counts: sp.csr_matrix, mapping: GeneMapping, size: int) -> tuple[sp.csr_matrix, np.ndarray]:
+    """Return counts (cells, size) with the columns of one gene summed, and which genes of the space were measured."""
+    position = np.asarray(mapping.position)
+    kept = np.flatnonzero(position >= 0)
+    ones = np.ones(len(kept), dtype=np.float64)
+    to_space = sp.csr_matrix((ones, (kept, position[kept])), shape=(len(position), size))
+    placed = sp.csr_matrix(counts.astype(np.float64) @ to_space)
+    placed.sort_indices()
+    if placed.data.size and placed.data.max() >= MAX_EXACT:
+        raise CountsError(f"a summed count is {placed.data.max():.0f}; above {MAX_EXACT} float32 is not exact.")
+    measured = np.zeros(size, dtype=bool)
+    measured[position[kept]] = True
+    return placed.astype(np.float32), measured
+
+
+def _report(counts: sp.csr_matrix, matrix: sp.csr_matrix, mapping: GeneMapping) -> dict[str, Any]:
+    before, after = float(counts.sum(dtype=np.float64)), float(matrix.sum(dtype=np.float64))
+    return {
+        "cells": matrix.shape[0],
+        "cells_without_counts": int((matrix.getnnz(axis=1) == 0).sum()),
+        "counts_in_source": before,
+        "counts_kept": after,
+        "genes": mapping.summary(EXAMPLES),
+    }
+
+
+def _obs(source: pd.DataFrame, card: DatasetCard, maps: Mapping[str, LabelMap]) -> pd.DataFrame:
+    obs = pd.DataFrame(index=source.index.astype(str))
+    findings: list[Finding] = []
+    for name in Cells.model_fields:
+        field = getattr(card.cells, name)
+        if isinstance(field, ValueField):
+            obs[name] = _values(source, card, name, field)
+            continue
+        terms, original = _terms(source, card, name, field, maps.get(name), findings)
+        obs[f"{name}_ontology_term_id"] = pd.Categorical(terms)
+        obs[name] = pd.Categorical([_label(term) for term in terms.categories[terms.codes]])
+        if original is not None:
+            obs[f"{name}_original"] = original
+    if findings:
+        raise CardError(findings)
+    obs["is_primary_data"] = card.primary_data
+    obs["dataset_id"] = pd.Categorical([card.id] * len(obs))
+    obs["study"] = pd.Categorical([card.study.id] * len(obs))
+    if obs.index.has_duplicates:
+        raise InputError(f"{card.id}: the cell {obs.index[obs.index.duplicated()][0]!r} is listed twice.")
+    return obs
+
+
+def _values(source: pd.DataFrame, card: DatasetCard, name: str, field: ValueField) -> pd.Categorical:
+    if field.value is not None:
+        return pd.Categorical([field.value] * len(source))
+    return pd.Categorical(_column(source, card, name, field.column).astype(str))
+
+
+def _terms(  # noqa: PLR0913, PLR0917
+    source: pd.DataFrame,
+    card: DatasetCard,
+    name: str,
+    field: TermField,
+    label_map: LabelMap | None,
+    findings: list[Finding],
+) -> tuple[pd.Categorical, pd.Categorical | None]:
+    if field.term is not None:
+        return pd.Categorical([field.term] * len(source)), None
+    original = pd.Categorical(_column(source, card, name, field.column).astype(str))
+    if label_map is None:
+        raise InputError(f"{card.id}: cells.{name}: the label map {field.map} was not given.")
+    for label in original.categories:
+        if label not in label_map.terms:
+            number = int((original == label).sum())
+            message = f"label {label!r} ({number} cells) of column {field.column!r} has no row."
+            findings.append(
+                Finding(str(label_map.path), 0, 0, "MAP003", message, "Add it, with term unknown if unsure.")
+            )
+    mapped = [label_map.terms.get(label, "unknown") for label in original.categories]
+    return pd.Categorical(np.asarray(mapped, dtype=object)[original.codes]), original
+
+
+def _column(source: pd.DataFrame, card: DatasetCard, name: str, column: str | None) -> pd.Series[Any]:
+    if column not in source:
+        raise InputError(f"{card.id}: cells.{name}: no column {column!r} of cells; found {list(map(str, source))}.")
+    values = source[column]
+    if values.isna().any():
+        raise InputError(f"{card.id}: cells.{name}: column {column!r} is empty for {int(values.isna().sum())} cells.")
+    return values
+
+
+def _label(term: str) -> str:
+    return term if term in {"unknown", "na"} else term_ontology(term).label(term)

@@ -1,0 +1,53 @@
+"""Files are written to a temporary name and moved, so that nothing half-written is ever left."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import anndata
+
+from cellzoo.errors import WorldError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path``; move it there on success, remove it on failure.
+
+    Raises `WorldError` where the folder cannot be made or written.
+    """
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        mask = os.umask(0)
+        os.umask(mask)
+        temporary.chmod(0o666 & ~mask)
+        temporary.replace(path)
+    except OSError as error:
+        raise WorldError(f"{path}: cannot be written: {error.strerror or error}. Choose another path.") from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def check_writable(path: Path) -> None:
+    """Raise `WorldError` unless ``path`` can be written: before the work, not after it."""
+    if path.is_dir():
+        raise WorldError(f"{path}: is a folder. Give the path of a file.")
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise WorldError(f"{path}: cannot be written: {folder} is not a folder one may write to. Choose another path.")
+
+
+def write_h5ad(adata: anndata.AnnData, path: Path) -> Path:
+    """Write an AnnData as gzip h5ad and return the path."""
+    with replacing(path) as temporary:
+        adata.write_h5ad(temporary, compression="gzip")
+    return path

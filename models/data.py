@@ -1,0 +1,179 @@
+"""Training data: streamlined data sets joined over one gene space, split by study, pinned in a data lock."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from cellzoo.converters.selection import Dataset, Zoo
+from cellzoo.errors import InputError
+from cellzoo.models.recipe import Recipe
+from cellzoo.registry.fields import ORGANISMS
+from cellzoo.registry.genes import GeneSpace, gene_space
+from cellzoo.registry.ontology import load
+
+UNKNOWN = "unknown"
+TRAIN, VALIDATION, TEST = "train", "validation", "test"
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Cells of several studies over one gene space."""
+
+    counts: sp.csr_matrix
+    """Raw counts, CSR float32 (cells, genes)."""
+    cells: np.ndarray
+    """Name of each cell in its data set."""
+    terms: np.ndarray
+    """Cell type term id of each cell."""
+    dataset: np.ndarray
+    """Data set id of each cell."""
+    study: np.ndarray
+    """Study of each cell."""
+    role: np.ndarray
+    """``train``, ``validation`` or ``test`` of each cell."""
+    measured: dict[str, np.ndarray]
+    """Data set id -> which genes of the space it measured, bool (genes,)."""
+    space: GeneSpace
+    """The gene space."""
+    lock: dict[str, Any]
+    """What the data were: cards, digests, spaces and split."""
+
+    def rows(self, role: str) -> np.ndarray:
+        """Return the row numbers of a role."""
+        return np.flatnonzero(self.role == role)
+
+    def known(self, rows: np.ndarray) -> np.ndarray:
+        """Return which genes were measured in each of the given cells, bool (cells, genes)."""
+        names, inverse = np.unique(self.dataset[rows], return_inverse=True)
+        return np.stack([self.measured[str(name)] for name in names])[inverse]
+
+
+def short_digest(lock: dict[str, Any]) -> str:
+    """Return the first 8 hex digits of the lock's sha256: the training-data version of a model's name."""
+    return hashlib.sha256(json.dumps(lock, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def organism_term(text: str) -> str:
+    """Return the NCBITaxon id of an organism given by id or label."""
+    by_label = {label.casefold(): term for term, label in ORGANISMS.items()}
+    if text in ORGANISMS:
+        return text
+    if text.casefold() in by_label:
+        return by_label[text.casefold()]
+    raise InputError(f"organism {text!r} is not known; use one of {sorted(ORGANISMS.values())}.")
+
+
+def assemble(recipe: Recipe, zoo: Zoo, report: Callable[[str], None] = lambda _: None) -> TrainingData:
+    """Return the cells a recipe asks for, each data set on one side of the split by study.
+
+    Cells without counts, and for a cell type model cells of unknown type, are left out and counted in the lock.
+    """
+    organism = organism_term(recipe.organism)
+    space = gene_space(recipe.genes or organism)
+    datasets = _chosen(recipe, zoo, organism)
+    held = _held_studies(recipe, zoo, datasets)
+    parts, entries, measured = [], [], {}
+    for dataset in datasets:
+        card = dataset.card
+        report(f"loading {card.id}")
+        adata = dataset.load(space)
+        terms = adata.obs["cell_type_ontology_term_id"].to_numpy(dtype=str)
+        empty = adata.X.getnnz(axis=1) == 0
+        unknown = (terms == UNKNOWN) & (recipe.task == "celltype")
+        keep = np.flatnonzero(~empty & ~unknown)
+        if not len(keep):
+            raise InputError(f"{card.id}: no cell has counts and a known cell type.")
+        counts = adata.X[keep]
+        is_test = card.study.id in held
+        parts.append((counts, adata.obs_names[keep].to_numpy(dtype=str), terms[keep], card.id, card.study.id, is_test))
+        measured[card.id] = adata.var["measured"].to_numpy(dtype=bool)
+        entries.append(
+            {
+                "id": card.id,
+                "study": card.study.id,
+                "card_sha256": zoo.registry.digest(card.id),
+                "counts_sha256": _counts_digest(counts),
+                "cells": len(keep),
+                "left_out": {"without_counts": int(empty.sum()), "unknown_cell_type": int(unknown.sum())},
+                "role": TEST if is_test else TRAIN,
+            }
+        )
+    repeated = [len(terms) for _, _, terms, *_ in parts]
+    study = np.repeat([study for *_, study, _ in parts], repeated)
+    role = _roles(np.repeat([is_test for *_, is_test in parts], repeated), recipe)
+    lock = {
+        "lock_version": 1,
+        "gene_space": {"name": space.name, "sha256": space.sha256},
+        "ontologies": {"CL": load("CL").version},
+        "datasets": entries,
+        "split": recipe.split.model_dump(mode="json", exclude_defaults=True),
+        "seed": recipe.train.seed,
+        "cells": {name: int((role == name).sum()) for name in (TRAIN, VALIDATION, TEST)},
+    }
+    return TrainingData(
+        counts=sp.vstack([counts for counts, *_ in parts], format="csr", dtype=np.float32),
+        cells=np.concatenate([cells for _, cells, *_ in parts]),
+        terms=np.concatenate([terms for _, _, terms, *_ in parts]),
+        dataset=np.repeat([name for _, _, _, name, *_ in parts], repeated),
+        study=study,
+        role=role,
+        measured=measured,
+        space=space,
+        lock=lock,
+    )
+
+
+def _chosen(recipe: Recipe, zoo: Zoo, organism: str) -> list[Dataset]:
+    if recipe.data.where:
+        chosen = list(zoo.datasets(**recipe.data.where).values())
+        if not chosen:
+            raise InputError(f"data.where: no data set matches {recipe.data.where}.")
+    else:
+        chosen = [zoo[dataset] for dataset in recipe.data.datasets]
+    ids = {dataset.card.id for dataset in chosen}
+    for name in recipe.split.test.studies if recipe.split.test else ():
+        if name in zoo.ids and name not in ids:  # a held-out data set need not be listed twice
+            chosen.append(zoo[name])
+    for dataset in chosen:
+        if dataset.card.cells.organism.term != organism:
+            raise InputError(f"{dataset.card.id} is {dataset.card.cells.organism.label}, the recipe {recipe.organism}.")
+    return chosen
+
+
+def _held_studies(recipe: Recipe, zoo: Zoo, datasets: Sequence[Dataset]) -> set[str]:
+    if not (recipe.split.test and recipe.split.test.studies):
+        return set()
+    studies = {dataset.card.study.id for dataset in datasets}
+    held = {zoo[name].card.study.id if name in zoo.ids else name for name in recipe.split.test.studies}
+    if missing := held - studies:
+        raise InputError(f"split.test.studies: {sorted(missing)} is no study of the data; there are {sorted(studies)}.")
+    if held == studies:
+        raise InputError(f"split.test.studies holds out every study: {sorted(held)}; nothing is left to train on.")
+    return held
+
+
+def _roles(is_test: np.ndarray, recipe: Recipe) -> np.ndarray:
+    random = np.random.default_rng(recipe.train.seed)
+    role = np.where(is_test, TEST, TRAIN).astype(f"<U{len(VALIDATION)}")
+    shares = [(TEST, recipe.split.test.cells)] if recipe.split.test and recipe.split.test.cells else []
+    for name, share in [*shares, (VALIDATION, recipe.split.validation.cells)]:
+        candidates = np.flatnonzero(role == TRAIN)
+        drawn = random.choice(candidates, size=max(1, round(share * len(candidates))), replace=False)
+        role[drawn] = name
+    if (role == TRAIN).sum() < 2:
+        raise InputError(f"only {int((role == TRAIN).sum())} cells are left to train on.")
+    return role
+
+
+def _counts_digest(counts: sp.csr_matrix) -> str:
+    digest = hashlib.sha256(np.int64(counts.shape).tobytes())
+    for part, dtype in ((counts.indptr, np.int64), (counts.indices, np.int32), (counts.data, np.float32)):
+        digest.update(np.ascontiguousarray(part, dtype=dtype).tobytes())
+    return digest.hexdigest()

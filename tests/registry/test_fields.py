@@ -1,0 +1,130 @@
+"""Fields: which terms CELLxGENE schema 7.1 allows in which column."""
+
+import pytest
+
+from cellzoo.errors import InputError, NotFoundError
+from cellzoo.registry.fields import DELIMITER, FIELD_ROOTS, ORGANISMS, PREFIXES, allowed, id_column, ontology_of, rule
+from cellzoo.registry.ontology import load, term_ontology
+
+FISH, WORM, PIG = "NCBITaxon:7955", "NCBITaxon:6239", "NCBITaxon:9823"
+MOUSE = "NCBITaxon:10090"
+
+GOOD = [
+    ("organism", "NCBITaxon:9606", {}),
+    ("organism", "NCBITaxon:9825", {}),  # Sus scrofa domesticus, below Sus scrofa
+    ("assay", "EFO:0009899", {}),
+    ("cell_type", "CL:0000084", {}),
+    ("cell_type", "CL:0000000", {}),
+    ("cell_type", "unknown", {}),
+    ("cell_type", "na", {"tissue_type": "cell line"}),
+    ("tissue", "UBERON:0002048", {}),
+    ("tissue", "UBERON:0000922", {}),
+    ("tissue", "UBERON:0002048", {"tissue_type": "organoid"}),
+    ("tissue", "CL:0000084", {"tissue_type": "primary cell culture"}),
+    ("tissue", "CVCL_0023", {"tissue_type": "cell line"}),
+    ("disease", "PATO:0000461", {}),
+    ("disease", "MONDO:0005061", {}),
+    ("disease", "MONDO:0021178", {}),
+    ("disease", "MONDO:0005061 || MONDO:0005148", {}),
+    ("development_stage", "HsapDv:0000117", {}),
+    ("development_stage", "unknown", {"organism": MOUSE}),
+    ("development_stage", "MmusDv:0000062", {"organism": MOUSE}),
+    ("development_stage", "UBERON:0000113", {"organism": PIG}),
+    ("development_stage", "na", {"tissue_type": "cell line"}),
+    ("development_stage", "unknown", {"organism": FISH}),
+    ("sex", "PATO:0000383", {}),
+    ("sex", "unknown", {}),
+    ("sex", "na", {"tissue_type": "cell line"}),
+    ("sex", "PATO:0001340", {"organism": WORM}),
+    ("self_reported_ethnicity", "unknown", {}),
+    ("self_reported_ethnicity", "HANCESTRO:0371", {}),
+    ("self_reported_ethnicity", "na", {"organism": MOUSE}),
+]
+
+
+@pytest.mark.parametrize(("field", "term", "sample"), GOOD)
+def test_what_cellxgene_allows_is_allowed(field, term, sample):
+    assert allowed(field, term, **sample) is None
+
+
+BAD = [
+    ("organism", "NCBITaxon:9605", {}, "NCBITaxon:9605 (Homo) is not allowed as organism: expected a descendant of"),
+    ("organism", "unknown", {}, "'unknown' is not allowed as organism"),
+    ("assay", "EFO:0010183", {}, "EFO:0010183 (single cell library construction) is not allowed as assay"),
+    ("assay", "unknown", {}, "'unknown' is not allowed as assay: expected a descendant of EFO:0002772 (assay by mol"),
+    ("cell_type", "CL:0000548", {}, "CL:0000548 (obsolete animal cell) is obsolete; use CL:0000000."),
+    ("cell_type", "CL:0000255", {}, "CL:0000255 (eukaryotic cell) is forbidden as cell_type."),
+    ("cell_type", "CL:0000003", {}, "is obsolete; use CL:0000000."),
+    ("cell_type", "na", {}, "'na' is not allowed as cell_type"),
+    ("cell_type", "T cell", {}, "'T cell' is not allowed as cell_type: expected a descendant of CL:0000000 (cell) or"),
+    ("cell_type", "CL:84", {}, "'CL:84' is no term of CL v2026-03-26; nearest 'T cell' (CL:0000084)."),
+    ("cell_type", "UBERON:0002048", {}, "UBERON:0002048 (lung) is not allowed as cell_type"),
+    ("cell_type", "CL:0000084 || CL:0000236", {}, "cell_type takes one term, not 2."),
+    ("tissue", "CL:0000084", {}, "CL:0000084 (T cell) is not allowed as tissue"),
+    ("tissue", "UBERON:0000922", {"tissue_type": "organoid"}, "UBERON:0000922 (embryo) is forbidden as tissue."),
+    ("tissue", "unknown", {}, "'unknown' is not allowed as tissue"),
+    ("tissue", "CL:0000000", {"tissue_type": "primary cell culture"}, "CL:0000000 (cell) is not allowed as tissue"),
+    ("tissue", "A549", {"tissue_type": "cell line"}, "'A549' is no Cellosaurus id: expected CVCL_ and four letters or"),
+    ("disease", "unknown", {}, "'unknown' is not allowed as disease"),
+    ("disease", "MONDO:0000001", {}, "MONDO:0000001 (disease) is not allowed as disease"),
+    ("disease", "MONDO:0005148 || MONDO:0005061", {}, "must be sorted and unique: MONDO:0005061 || MONDO:0005148."),
+    ("disease", "MONDO:0005061 || PATO:0000461", {}, "PATO:0000461 stands alone, not beside other disease terms."),
+    ("development_stage", "HsapDv:0000117", {"organism": MOUSE}, "expected a descendant of MmusDv:0000001"),
+    ("development_stage", "HsapDv:0000001", {}, "HsapDv:0000001 (life cycle) is not allowed as development_stage"),
+    ("development_stage", "UBERON:0000071", {"organism": PIG}, "is forbidden as development_stage."),
+    ("development_stage", "ZFS:0000044", {"organism": FISH}, "no ontology 'ZFS' is packaged"),
+    ("sex", "PATO:0000461", {}, "PATO:0000461 (normal) is not allowed as sex: expected PATO:0000383 or PATO:0000384"),
+    ("sex", "unknown", {"tissue_type": "cell line"}, "'unknown' is not allowed as sex: expected na."),
+    ("sex", "PATO:0000383", {"organism": WORM}, "PATO:0000383 (female) is not allowed as sex"),
+    ("self_reported_ethnicity", "unknown", {"organism": MOUSE}, "'unknown' is not allowed as self_reported_ethnicity"),
+    ("self_reported_ethnicity", "HANCESTRO:0601", {}, "is not allowed as self_reported_ethnicity"),
+]
+
+
+@pytest.mark.parametrize(("field", "term", "sample", "part"), BAD)
+def test_what_cellxgene_refuses_is_refused_with_one_sentence(field, term, sample, part):
+    sentence = allowed(field, term, **sample)
+    assert sentence is not None
+    assert part in sentence
+    assert sentence.endswith(".")
+
+
+def test_roots_and_allowed_terms_exist_and_are_current():
+    for field, expected in FIELD_ROOTS.items():
+        for term in (*expected.roots, *expected.terms):
+            if ":" in term:
+                assert not term_ontology(term).is_obsolete(term), (field, term)
+
+
+def test_organism_labels_are_those_of_the_taxonomy():
+    assert {taxon: load("NCBITaxon").label(taxon) for taxon in ORGANISMS} == ORGANISMS
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "prefix"),
+    [
+        ("cell_type", "T cell", "CL"),
+        ("cell_type", "no such cell", "CL"),
+        ("disease", "normal", "PATO"),
+        ("disease", "MONDO:0005061", "MONDO"),
+        ("development_stage", "MmusDv:0000062", "MmusDv"),
+        ("tissue", "CL:0000084", "CL"),
+    ],
+)
+def test_ontology_of_finds_where_a_text_belongs(field, text, prefix):
+    assert ontology_of(field, text) == prefix
+
+
+def test_every_field_has_a_rule_and_an_ontology():
+    assert FIELD_ROOTS.keys() == PREFIXES.keys()
+    assert id_column("tissue") == "tissue_ontology_term_id"
+    assert DELIMITER == " || "
+
+
+def test_unknown_fields_and_tissue_types_are_refused():
+    with pytest.raises(NotFoundError, match="no field 'celltype'; there are organism, assay"):
+        allowed("celltype", "CL:0000084")
+    with pytest.raises(NotFoundError, match="no field 'celltype'"):
+        ontology_of("celltype")
+    with pytest.raises(InputError, match="tissue type 'cell culture': expected one of tissue, organoid"):
+        rule("tissue", tissue_type="cell culture")
