@@ -97,7 +97,8 @@ def _term(at: Finding, name: str, term: str, label: str, card: DatasetCard) -> l
         return found(
             "TERM002", f"the label of {term} is {expected!r}, the file says {label!r}.", "Correct id or label."
         )
-    problem = allowed(name, term, str(card.cells.organism.term))
+    kind = card.cells.tissue_type.value
+    problem = allowed(name, term, str(card.cells.organism.term), kind if kind in TISSUE_TYPES else "tissue")
     return found("TERM003", problem) if problem else []
 
 

@@ -42,9 +42,8 @@ def fetch(file: File, progress: Progress | None = None) -> Path:
     """
     tried: list[str] = []
     for pin in file.pins:
-        cached = _cached(pin)
-        if cached.is_file() and cached.stat().st_size == pin.bytes:
-            return cached
+        if _is_cached(pin):
+            return _cached(pin)
     for find in (_from_mirror, _from_package):
         if path := find(file, tried):
             return path
@@ -65,6 +64,11 @@ def fetch(file: File, progress: Progress | None = None) -> Path:
 
 def _cached(pin: Bytes) -> Path:
     return settings.home() / "files" / pin.sha256[:2] / pin.sha256
+
+
+def _is_cached(pin: Bytes) -> bool:
+    path = _cached(pin)
+    return path.is_file() and path.stat().st_size == pin.bytes
 
 
 def _from_mirror(file: File, tried: list[str]) -> Path | None:
@@ -112,18 +116,10 @@ def _download(name: str, pin: Bytes, url: str, progress: Progress | None) -> Pat
         for folder in (target.parent, part.parent):
             folder.mkdir(parents=True, exist_ok=True)
         with FileLock(part.with_suffix(".lock")):
-            if target.is_file():  # another process fetched it meanwhile
+            if _is_cached(pin):  # another process fetched it meanwhile
                 return target
-            for left in reversed(range(TRIES)):
-                try:
-                    _stream(name, pin, url, part, progress)
-                    break
-                except (OSError, http.client.HTTPException) as error:  # HTTPError and timeouts are OSErrors
-                    final = isinstance(error, urllib.error.HTTPError) and error.code < 500 and error.code != 429
-                    if final or not left:
-                        raise
-                    time.sleep(2.0 ** (TRIES - left) / 4)
             try:
+                _stream_with_tries(name, pin, url, part, progress)
                 _check(part, name, pin)
             except IntegrityError:
                 part.unlink()
@@ -132,6 +128,17 @@ def _download(name: str, pin: Bytes, url: str, progress: Progress | None) -> Pat
     except (OSError, http.client.HTTPException) as error:
         raise WorldError(f"{url}: {getattr(error, 'reason', None) or error}") from error
     return target
+
+
+def _stream_with_tries(name: str, pin: Bytes, url: str, part: Path, progress: Progress | None) -> None:
+    for left in reversed(range(TRIES)):
+        try:
+            return _stream(name, pin, url, part, progress)
+        except (OSError, http.client.HTTPException) as error:  # HTTPError and timeouts are OSErrors
+            final = isinstance(error, urllib.error.HTTPError) and error.code < 500 and error.code != 429
+            if final or not left:
+                raise
+            time.sleep(2.0 ** (TRIES - left) / 4)
 
 
 def _stream(name: str, pin: Bytes, url: str, part: Path, progress: Progress | None) -> None:

@@ -22,7 +22,7 @@ from cellzoo.errors import InputError
 def r_object(path: Path, where: str | None) -> Any:
     """Return the object at ``where`` (parts joined by ``/``) in an .rda, .RData or .rds file."""
     node = _parsed(path, path.stat().st_mtime_ns)
-    for part in (where or "").split("/") if where else []:
+    for part in where.split("/") if where else ():
         children = _children(node)
         if part not in children:
             raise InputError(f"{path.name}: no {part!r} in {where!r}; found {sorted(children)[:20]}.")
@@ -56,13 +56,14 @@ def _children(node: Any) -> dict[str, Any]:
 
 def r_matrix(node: Any, where: str) -> tuple[sp.csc_matrix, list[str], list[str]]:
     """Return an R matrix as CSC with its row and column names."""
+    names: list[Any]
     if hasattr(node, "Dim") and hasattr(node, "x"):  # Matrix package
         shape = tuple(int(side) for side in node.Dim)
         if hasattr(node, "p"):
             matrix = sp.csc_matrix((np.asarray(node.x), np.asarray(node.i), np.asarray(node.p)), shape=shape)
         else:
             matrix = sp.coo_matrix((np.asarray(node.x), (np.asarray(node.i), np.asarray(node.j))), shape=shape).tocsc()
-        names = [None if name is None or isinstance(name, str) else name for name in node.Dimnames]
+        names = list(node.Dimnames)
     elif hasattr(node, "coords") and getattr(node, "ndim", 0) == 2:  # xarray: a matrix with dimnames
         matrix = sp.csc_matrix(np.asarray(node.values))
         names = [node.coords[dim].values if dim in node.coords else None for dim in node.dims]
@@ -70,9 +71,10 @@ def r_matrix(node: Any, where: str) -> tuple[sp.csc_matrix, list[str], list[str]
         matrix, names = sp.csc_matrix(node.to_numpy(dtype=np.float64)), [node.index, node.columns]
     else:
         raise InputError(f"{where}: is {_kind(node)}, expected a matrix.")
-    if any(name is None for name in names):
-        raise InputError(f"{where}: has no row or no column names.")
-    return matrix, [str(name) for name in names[0]], [str(name) for name in names[1]]
+    rows, columns = ([] if name is None or isinstance(name, str) else [str(one) for one in name] for name in names)
+    if (len(rows), len(columns)) != matrix.shape:
+        raise InputError(f"{where}: is {matrix.shape}, with {len(rows)} row and {len(columns)} column names.")
+    return matrix, rows, columns
 
 
 def r_frame(node: Any, where: str) -> pd.DataFrame:

@@ -112,10 +112,7 @@ def _with_obs(adata: anndata.AnnData, card: DatasetCard, files: Mapping[str, Pat
     obs = adata.obs
     for name, spec in card.read.obs.columns.items():
         if spec.extract:
-            pattern = re.compile(spec.extract)
-            if not pattern.groups:
-                raise InputError(f"{card.id}: read.obs.columns.{name}: {spec.extract!r} has no group to take.")
-            found = [pattern.search(cell) for cell in obs.index]
+            found = [re.search(spec.extract, cell) for cell in obs.index]
             if None in found:
                 cell = obs.index[found.index(None)]
                 raise InputError(f"{card.id}: read.obs.columns.{name}: {spec.extract!r} does not match {cell!r}.")

@@ -128,7 +128,7 @@ def _obs(source: pd.DataFrame, card: DatasetCard, maps: Mapping[str, LabelMap]) 
     return obs
 
 
-def _values(source: pd.DataFrame, card: DatasetCard, name: str, field: ValueField) -> pd.Categorical:
+def _values(source: pd.DataFrame, card: DatasetCard, name: str, field: ValueField) -> Any:
     if field.value is not None:
         return pd.Categorical([field.value] * len(source))
     return pd.Categorical(_column(source, card, name, field.column).astype(str))
@@ -141,7 +141,7 @@ def _terms(  # noqa: PLR0913, PLR0917
     field: TermField,
     label_map: LabelMap | None,
     findings: list[Finding],
-) -> tuple[pd.Categorical, pd.Categorical | None]:
+) -> tuple[Any, Any | None]:
     if field.term is not None:
         return pd.Categorical([field.term] * len(source)), None
     original = pd.Categorical(_column(source, card, name, field.column).astype(str))

@@ -25,18 +25,17 @@ def evaluate_celltype(probability: np.ndarray, terms: Sequence[str], labels: Lab
     expected calibration error of the likeliest leaf, in [0, 1]. Cells whose label has no leaf are counted in
     ``outside`` and not judged.
     """
-    terms = np.asarray(terms, dtype=str)
     targets = labels.targets(terms)
     judged = targets.any(axis=1)
     result: dict[str, Any] = {"cells": int(judged.sum()), "outside": int((~judged).sum())}
     if not judged.any():
         return result
-    probability, targets, terms = probability[judged], targets[judged], terms[judged]
+    probability, targets, names = probability[judged], targets[judged], np.asarray(terms, dtype=str)[judged]
     called = probability.argmax(axis=1)
     right = targets[np.arange(len(called)), called]
     classes = {}
-    for term in np.unique(terms):
-        own = terms == term
+    for term in np.unique(names):
+        own = names == term
         leaves = list(labels.members(str(term)))
         hit = int((own & right).sum())
         false = int((~own & ~right & np.isin(called, leaves)).sum())

@@ -24,7 +24,7 @@ class LabelSpace:
     """A version of an ontology and the leaves that a classifier predicts.
 
     The leaves are the most specific types seen in training. A seen type with exactly one seen leaf below it is a leaf
-    too (the rest of that type): otherwise all its cells would be called that one subtype.
+    too, the rest of that type: otherwise every CD8 T cell would be called naive where naive is the one subtype seen.
     """
 
     ontology: str
@@ -64,7 +64,13 @@ class LabelSpace:
             for term in (leaf, *_above(ontology, leaf)):
                 nodes.setdefault(term, []).append(index)
                 depth[term] = depth.get(term) or len(_above(ontology, term))
-        order = sorted(nodes, key=lambda term: (len(nodes[term]), -depth[term], term))
+
+        def rank(term: str) -> tuple[int, bool, int, str]:
+            """Fewer leaves first; over the same leaves a name that people use, then the one further down."""
+            several = len(nodes[term]) > 1
+            return len(nodes[term]), several and not ontology.is_common(term), -depth[term], term
+
+        order = sorted(nodes, key=rank)
         return cls(
             ontology.prefix,
             ontology.version,
@@ -94,19 +100,24 @@ class LabelSpace:
         nearest = [leaf for leaf in found if not any(leaf in self._above_leaf[other] for other in found)]
         return tuple(self.leaves.index(leaf) for leaf in nearest)
 
-    def targets(self, terms: Sequence[str]) -> np.ndarray:
-        """Return which leaves each cell's label stands for, bool (cells, leaves); a row of False cannot be judged."""
+    def targets(self, terms: Sequence[str], learning: bool = False) -> np.ndarray:
+        """Return which leaves each cell's label stands for, bool (cells, leaves); a row of False cannot be judged.
+
+        For ``learning`` a label that is itself a leaf stands for that leaf alone, also where another leaf lies below.
+        """
         unique, inverse = np.unique(np.asarray(terms, dtype=str), return_inverse=True)
         rows = np.zeros((len(unique), len(self)), dtype=bool)
-        for row, term in zip(rows, unique, strict=True):
-            row[list(self.members(str(term)))] = True
+        for row, term in zip(rows, map(str, unique), strict=True):
+            own = learning and term in self.leaves
+            row[[self.leaves.index(term)] if own else list(self.members(term))] = True
         return rows[inverse]
 
     def call(self, probability: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
         """Return for each cell the deepest term whose summed probability reaches the threshold, and that probability.
 
-        probability (cells, leaves). Fewer leaves are deeper; among terms over equally many leaves the likelier wins,
-        then the one further down the ontology. Where only terms over every leaf reach it, the call is ``unknown``:
+        probability (cells, leaves). Fewer leaves are deeper; among terms over equally many leaves the likelier wins.
+        Terms over the same leaves say the same: "T cell" is then preferred to "mature alpha-beta T cell" (`is_common`),
+        else the one further down the ontology. Where only terms over every leaf reach it, the call is ``unknown``:
         such a term says nothing.
         """
         best = np.full(len(probability), len(self.terms))

@@ -62,7 +62,7 @@ class Classifier(nn.Module):
         for layer in self.layers:  # LeCun normal, as selu wants it
             nn.init.normal_(layer.weight, std=1.0 / math.sqrt(layer.in_features))  # type: ignore[arg-type]
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
-        nn.init.zeros_(self.layers[-1].weight)  # type: ignore[arg-type]  # start from equal probabilities
+        nn.init.normal_(self.layers[-1].weight, std=0.1 / math.sqrt(sizes[-2]))  # type: ignore[arg-type]  # all near equal
 
     def forward(self, counts: Tensor, measured: Tensor | None = None) -> Tensor:
         """Return logits (cells, leaves) of raw counts (cells, genes)."""

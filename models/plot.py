@@ -46,7 +46,8 @@ def draw(panels: Sequence[tuple[str, Any]], points: np.ndarray, path: Path) -> P
 
     A group has the same colour in every panel, the largest group comes first in the legend, unknown is grey.
     """
-    figure = _figure((8.2 if len(panels) == 1 else 6.2 * len(panels), 4.8))
+    most = max(len(np.unique(np.asarray(values, dtype=str))) for _, values in panels)
+    figure = _figure((5.4 * len(panels), 4.6 + 0.19 * most))
     size = float(np.clip(20_000 / max(len(points), 1), 1.0, 18.0))
     colour: dict[str, str] = {UNKNOWN: GREY}
     for number, (title, values) in enumerate(panels, start=1):
@@ -60,7 +61,7 @@ def draw(panels: Sequence[tuple[str, Any]], points: np.ndarray, path: Path) -> P
             axes.scatter(*where, s=size, color=colour[name], label=f"{name} ({sizes[index]})", linewidths=0)
         axes.set(title=title, xlabel="UMAP 1", ylabel="UMAP 2", xticks=[], yticks=[])
         axes.spines[["top", "right"]].set_visible(False)
-        legend = axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=8)
+        legend = axes.legend(loc="upper left", bbox_to_anchor=(0.0, -0.06), frameon=False, fontsize=8)
         for handle in legend.legend_handles:
             handle.set_sizes([28.0])
     return _saved(figure, path)

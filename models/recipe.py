@@ -45,7 +45,7 @@ class Held(Strict):
 
 
 class Validation(Strict):
-    """Cells of the training studies that choose the temperature and report the fit; never of the test set."""
+    """Cells of the training studies that choose the temperature; never of the test set."""
 
     cells: Share = 0.1
     """Share of training cells."""
@@ -64,13 +64,13 @@ class Schedule(Strict):
     """How the optimizer runs; defaults were chosen across held-out studies."""
 
     epochs: Annotated[int, Field(ge=1, le=10_000)] | None = None
-    """Passes over the training cells; by default 60, and between 300 and 1,500 optimizer steps."""
+    """Passes over the training cells; by default 12, and at least 400 optimizer steps."""
     batch_size: Annotated[int, Field(ge=2)] = 256
     """Cells in a mini-batch."""
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-3
-    """Peak learning rate of AdamW; it falls to zero along a cosine."""
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-2
-    """Decoupled weight decay."""
+    learning_rate: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Peak learning rate of Adam; by default that of the topology."""
+    l2: Annotated[float, Field(ge=0)] | None = None
+    """Weight of half the squared weights in a classifier's loss; by default that of the topology."""
     seed: Annotated[int, Field(ge=0)] = 1
     """Seed of split, initial weights and mini-batches."""
 

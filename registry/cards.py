@@ -11,11 +11,13 @@ from typing import Any
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 
 from cellzoo.errors import CardError, Finding
 from cellzoo.registry.schema import DatasetCard
 
 MAX_BYTES = 1_000_000  # a card is a page of text; anything larger is not a card
+MAX_DEPTH = 20  # levels of a card, which needs six
 MAP_COLUMNS = ("source", "term", "label")
 
 
@@ -62,29 +64,41 @@ class Document:
 def read_yaml(path: Path) -> Document:
     """Return the YAML document in ``path`` (YAML 1.2: ``no`` is a word, duplicate keys are errors)."""
     try:
-        size = path.stat().st_size
-        text = path.read_bytes()[:MAX_BYTES].decode("utf-8")
+        if (size := path.stat().st_size) > MAX_BYTES:
+            raise CardError([Finding(str(path), 0, 0, "CARD001", f"is {size} bytes; a card has at most {MAX_BYTES}.")])
+        text = path.read_bytes().decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise CardError([Finding(str(path), 0, 0, "CARD001", f"cannot be read as UTF-8 text: {error}.")]) from error
-    if size > MAX_BYTES:
-        raise CardError([Finding(str(path), 0, 0, "CARD001", f"is {size} bytes; a card has at most {MAX_BYTES}.")])
     try:
-        for event in YAML(typ="rt").parse(text):  # before anything is built: an alias can unfold into gigabytes
-            if getattr(event, "anchor", None):
-                line, column = event.start_mark.line + 1, event.start_mark.column + 1
-                message, remedy = "YAML anchors and aliases are not allowed.", "Write the value out."
-                raise CardError([Finding(str(path), line, column, "CARD002", message, remedy)])
+        _refuse_unbounded(path, text)
         data = YAML(typ="rt").load(text)
+    except CardError:  # which is a ValueError as well
+        raise
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
         problem = (error.problem or "not YAML").split("\n")[0]
         raise CardError([Finding(str(path), line, column, "CARD002", f"is not valid YAML: {problem}.")]) from error
-    except (YAMLError, ValueError, RecursionError) as error:
-        raise CardError([Finding(str(path), 0, 0, "CARD002", f"is not valid YAML: {error}.")]) from error
+    except (YAMLError, ValueError) as error:
+        problem = " ".join(str(error).split())
+        raise CardError([Finding(str(path), 0, 0, "CARD002", f"is not valid YAML: {problem}.")]) from error
     if not isinstance(data, dict):
-        raise CardError([Finding(str(path), 1, 1, "CARD002", f"holds {type(data).__name__}, expected key: value.")])
+        found = "nothing" if data is None else "a list" if isinstance(data, list) else repr(data)
+        raise CardError([Finding(str(path), 1, 1, "CARD002", f"holds {found}, expected key: value.")])
     return Document(path, data)
+
+
+def _refuse_unbounded(path: Path, text: str) -> None:
+    """Refuse, before anything is built, aliases that unfold into gigabytes and nesting that takes for ever."""
+    depth = 0
+    for event in YAML(typ="rt").parse(text):
+        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+        if getattr(event, "anchor", None) or depth > MAX_DEPTH:
+            line, column = event.start_mark.line + 1, event.start_mark.column + 1
+            message, remedy = "YAML anchors and aliases are not allowed.", "Write the value out."
+            if depth > MAX_DEPTH:
+                message, remedy = f"is nested more than {MAX_DEPTH} levels deep.", ""
+            raise CardError([Finding(str(path), line, column, "CARD002", message, remedy)])
 
 
 def parse_card(document: Document) -> DatasetCard:
@@ -125,11 +139,10 @@ def load_map(path: Path) -> LabelMap:
     labels: dict[str, str] = {}
     lines: dict[str, int] = {}
     try:
-        rows = path.read_text(encoding="utf-8").splitlines()
+        rows = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")  # labels can hold other line breaks
     except (OSError, UnicodeDecodeError) as error:
         raise CardError([Finding(str(path), 0, 0, "MAP001", f"label map cannot be read: {error}.")]) from error
-    if not rows or tuple(rows[0].split("\t")) != MAP_COLUMNS:
-        found = rows[0].split("\t") if rows else []
+    if tuple(found := rows[0].split("\t")) != MAP_COLUMNS:
         message = f"label map starts with {found}, expected the columns {list(MAP_COLUMNS)} separated by tabs."
         raise CardError([Finding(str(path), 1, 1, "MAP001", message)])
     for number, row in enumerate(rows[1:], start=2):
@@ -154,7 +167,7 @@ def card_digest(path: Path) -> str:
     card = load_card(path)
     digest = hashlib.sha256(card.model_dump_json().encode())
     for name in sorted(map_names(card).values()):
-        digest.update(b"\0" + name.encode() + b"\0" + (path.parent / name).read_bytes())
+        digest.update(b"\0" + name.encode() + b"\0" + load_map(path.parent / name).path.read_bytes())
     return digest.hexdigest()
 
 

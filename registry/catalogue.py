@@ -57,7 +57,7 @@ class Registry:
             try:
                 yield self.card(dataset)
             except CardError as error:
-                self.problems.extend(finding for finding in error.findings if finding not in self.problems)
+                self._note(error)
 
     def terms(self, card: DatasetCard, name: str) -> frozenset[str]:
         """Return the term ids that a card can have in a field, from the card and its label map alone."""
@@ -72,11 +72,16 @@ class Registry:
         matches = []
         for card in self.cards():
             try:
-                if all(self.terms(card, name) & below for name, below in targets.items()):
-                    matches.append(card)
+                terms = {name: self.terms(card, name) for name in TERM_FIELDS}  # all: a broken label map is a problem
             except CardError as error:
-                self.problems.extend(error.findings)
+                self._note(error)
+                continue
+            if all(terms[name] & below for name, below in targets.items()):
+                matches.append(card)
         return matches
+
+    def _note(self, error: CardError) -> None:
+        self.problems.extend(finding for finding in error.findings if finding not in self.problems)
 
 
 def _below(name: str, text: str) -> frozenset[str]:

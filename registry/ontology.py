@@ -66,6 +66,10 @@ class Ontology:
         """Return whether the ontology has withdrawn a term."""
         return bool(self._obsolete[self._at(term_id)])
 
+    def is_common(self, term_id: str) -> bool:
+        """Return whether CELLxGENE groups cells by a term: "T cell" is one, "mature alpha-beta T cell" is not."""
+        return bool(self._common[self._at(term_id)])
+
     def replaced_by(self, term_id: str) -> str | None:
         """Return the id that replaces an obsolete term (of any ontology), None where the source names none."""
         return self._replaced_by[self._at(term_id)] or None
@@ -187,6 +191,10 @@ class Ontology:
     @cached_property
     def _obsolete(self) -> NDArray[np.bool_]:
         return np.asarray(self._columns["obsolete"], dtype=np.bool_)
+
+    @cached_property
+    def _common(self) -> NDArray[np.bool_]:
+        return np.asarray(self._columns["common"], dtype=np.bool_)
 
     @cached_property
     def _by_label(self) -> dict[str, list[str]]:

@@ -6,9 +6,10 @@ code. Fields of cells follow CELLxGENE schema 7.1; what a card leaves out is unk
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints, model_validator
 
 SCHEMA_VERSION = 1
 
@@ -35,7 +36,7 @@ class Study(Strict):
     """Name of the study where there is no DOI."""
     authors: Text
     """First author et al., as cited."""
-    year: Annotated[int, Field(ge=1990, le=2100)]
+    year: Annotated[int, Field(ge=1990, le=2100, strict=True)]
     """Year of first publication, preprint included."""
 
     @model_validator(mode="after")
@@ -64,7 +65,7 @@ class Bytes(Strict):
 
     sha256: Sha256
     """sha256 of the file."""
-    bytes: Annotated[int, Field(gt=0)]
+    bytes: Annotated[int, Field(gt=0, strict=True)]
     """Size of the file in bytes."""
     url: Url | None = None
     """Where these bytes can be downloaded."""
@@ -130,6 +131,11 @@ class ObsColumn(Strict):
     def _one_source(self) -> Self:
         if (self.extract is None) == (self.object is None) or (self.object is None) != (self.file is None):
             raise ValueError("give either file and object of a vector, or extract: a pattern over the cell names")
+        try:
+            if self.extract and not re.compile(self.extract).groups:
+                raise ValueError(f"extract: {self.extract!r} has no group in parentheses to take")
+        except re.error as error:
+            raise ValueError(f"extract: {self.extract!r} is not a regular expression: {error}") from error
         return self
 
 
@@ -285,10 +291,10 @@ class DatasetCard(Strict):
     """Why a data set is broken."""
     notes: Text | None = None
     """What a user of the data should know."""
-    primary_data: bool
+    primary_data: StrictBool
     """Whether this is the first publication of these cells."""
-    files: Annotated[tuple[File, ...], Field(min_length=1)]
-    """Every file that is needed."""
+    files: tuple[File, ...]
+    """Every file that is needed; at least the one that `read` names."""
     read: Read
     """How the files are read."""
     counts: Counts
@@ -297,7 +303,7 @@ class DatasetCard(Strict):
     """Which column names the genes."""
     cells: Cells
     """What is known about the cells."""
-    cells_expected: Annotated[int, Field(gt=0)]
+    cells_expected: Annotated[int, Field(gt=0, strict=True)]
     """Number of cells after reading; any other number is an error."""
 
     @model_validator(mode="after")

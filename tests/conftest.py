@@ -5,6 +5,10 @@ import socket
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("cellzoo", deadline=None, derandomize=True)
+settings.load_profile("cellzoo")
 
 MIRROR = Path(__file__).parents[1].parent / "shared" / "data" / "mirror"
 

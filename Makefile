@@ -1,0 +1,38 @@
+# On a fresh machine: `make demo` and `make test` do all the set-up.
+VENV ?= .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3
+INSTALLED := $(VENV)/.installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: demo test lint bench format clean
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --constraint constraints.txt torch
+	$(PIP) install --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: $(INSTALLED)  ## the whole story on packaged real data; ends with a page
+	$(BIN)/cellzoo demo -o demo
+
+test: $(INSTALLED) lint  ## linters, types, and every test
+	$(BIN)/python -m pytest
+
+lint: $(INSTALLED)  ## ruff, mypy strict, the layers, the cards
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/cellzoo check
+
+bench: $(INSTALLED)  ## side by side with what a user would pick instead
+	$(BIN)/python benchmarks/annotation.py
+	$(BIN)/python benchmarks/startup.py
+
+format: $(INSTALLED)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) demo build dist *.egg-info

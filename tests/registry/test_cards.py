@@ -1,0 +1,285 @@
+"""Cards: what is wrong with a card is said with its file, line and column, all of it at once."""
+
+import textwrap
+
+import pytest
+
+from cellzoo.errors import CardError
+from cellzoo.registry.cards import MAX_BYTES, card_digest, load_card, load_map, map_names, read_yaml
+
+# line numbers of the tables below count in this card
+CARD = """\
+schema_version: 1
+id: made-up
+title: Made up, for tests
+study: {doi: 10.1038/ncomms14049, authors: Zheng et al., year: 2017}
+license: CC-BY-4.0
+status: verified
+primary_data: true
+files:
+  - name: counts.csv.gz
+    url: https://example.org/counts.csv.gz
+    sha256: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
+    bytes: 100
+read:
+  format: table
+  matrix: {file: counts.csv.gz, orientation: genes_by_cells}
+  obs: {columns: {donor: {extract: '^(d[0-9])'}}}
+counts: {kind: umi}
+genes: {symbol: index}
+cells:
+  organism: {term: NCBITaxon:9606, label: Homo sapiens}
+  tissue: {term: UBERON:0000178, label: blood}
+  assay: {term: EFO:0009899, label: 10x 3' v2}
+  cell_type: {column: label, map: made-up.cell_type.tsv}
+  donor_id: {column: donor}
+cells_expected: 10
+"""
+MAP = "source\tterm\tlabel\nB\tCL:0000236\tB cell\nT\tCL:0000084\tT cell\n"
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write the card with some text replaced, and its label map beside it."""
+
+    def write(*changes, name="made-up.yaml"):
+        text = CARD
+        for old, new in changes:
+            assert text.count(old) == 1, f"{old!r} is {text.count(old)} times in the card"
+            text = text.replace(old, new)
+        (tmp_path / "made-up.cell_type.tsv").write_text(MAP)
+        (tmp_path / name).write_text(text)
+        return tmp_path / name
+
+    return write
+
+
+def findings_of(path):
+    with pytest.raises(CardError) as caught:
+        load_card(path)
+    return caught.value.findings
+
+
+def test_the_card_of_these_tests_is_good(write):
+    card = load_card(write())
+    assert (card.id, card.cells_expected, card.study.id) == ("made-up", 10, "10.1038/ncomms14049")
+    assert card.cells.disease.term == "unknown", "what a card leaves out is unknown, never healthy"
+    assert map_names(card) == {"cell_type": "made-up.cell_type.tsv"}
+
+
+BROKEN = {
+    "unknown key": ("license:", "licence: MIT\nlicense:", "CARD003", 5, 1, "licence: unknown key"),
+    "unknown key far inside": ("{kind: umi}", "{kind: umi, lyaer: X}", "CARD003", 17, 21, "counts.lyaer: unknown key"),
+    "missing key": ("license: CC-BY-4.0\n", "", "CARD003", 1, 1, "license: is missing"),
+    "missing key of a file": ("    bytes: 100\n", "", "CARD003", 9, 5, "files.0.bytes: is missing"),
+    "text for a number": ("cells_expected: 10", "cells_expected: many", "CARD003", 25, 1, "(found 'many')"),
+    "no cells": ("cells_expected: 10", "cells_expected: 0", "CARD003", 25, 1, "greater than 0 (found 0)"),
+    "true for a number": ("cells_expected: 10", "cells_expected: true", "CARD003", 25, 1, "(found True)"),
+    "quoted number": ("year: 2017", "year: '2017'", "CARD003", 4, 58, "study.year: "),
+    "no is a word, not false": ("primary_data: true", "primary_data: no", "CARD003", 7, 1, "(found 'no')"),
+    "number for text": ("title: Made up, for tests", "title: 12", "CARD003", 3, 1, "valid string (found 12)"),
+    "empty text": ("license: CC-BY-4.0", "license: ' '", "CARD003", 5, 1, "license: "),
+    "list for a mapping": ("counts: {kind: umi}", "counts: [umi]", "CARD003", 17, 1, "counts: "),
+    "nothing for a mapping": ("counts: {kind: umi}", "counts:", "CARD003", 17, 1, "counts: "),
+    "number as a key": ("license:", "12: x\nlicense:", "CARD003", 5, 1, "12: "),
+    "duplicate key": ("license:", "title: Again\nlicense:", "CARD002", 5, 1, "found duplicate key"),
+    "duplicate key in braces": ("{kind: umi}", "{kind: umi, kind: reads}", "CARD002", 17, 21, "found duplicate key"),
+    "tab as indentation": ("  format:", "\tformat:", "CARD002", 14, 1, "cannot start any token"),
+    "unclosed brace": ("{kind: umi}", "{kind: umi", "CARD002", 18, 6, "is not valid YAML"),
+    "unclosed quote": ("title: Made", "title: 'Made", "CARD002", 16, 37, "is not valid YAML"),
+    "two documents": ("license:", "---\nlicense:", "CARD002", 5, 1, "is not valid YAML"),
+    "anchor": ("license: CC", "license: &l CC", "CARD002", 5, 10, "anchors and aliases are not allowed"),
+    "alias": ("license: CC-BY-4.0", "license: *l", "CARD002", 5, 10, "anchors and aliases are not allowed"),
+    "tag of a Python object": ("title: Made", "title: !!python/name:os.system Made", "CARD003", 3, 1, "valid string"),
+    "control character": ("title: Made", "title: \x07Made", "CARD002", 0, 0, "is not valid YAML"),
+    "other version of the schema": ("schema_version: 1", "schema_version: 2", "CARD003", 1, 1, "(found 2)"),
+    "id with a capital": ("id: made-up", "id: Made-up", "CARD003", 2, 1, "(found 'Made-up')"),
+    "id unlike the file name": ("id: made-up", "id: made-down", "CARD004", 2, 1, "does not equal the file name"),
+    "short sha256": ("aaaa\n", "aaa\n", "CARD003", 11, 5, "files.0.sha256: "),
+    "sha256 in capitals": ("aaaa\n", "AAAA\n", "CARD003", 11, 5, "files.0.sha256: "),
+    "url without a scheme": ("https://example", "example", "CARD003", 10, 5, "files.0.url: "),
+    "url of the disk": ("https://example.org", "file://", "CARD003", 10, 5, "files.0.url: "),
+    "file name out of the folder": ("name: counts", "name: ../counts", "CARD003", 9, 5, "files.0.name: "),
+    "hidden file name": ("name: counts", "name: .counts", "CARD003", 9, 5, "files.0.name: "),
+    "label map out of the folder": ("map: made-up", "map: ../made-up", "CARD003", 23, 30, "cells.cell_type.map: "),
+    "file that is not listed": ("{file: counts", "{file: other", "CARD003", 1, 1, "not listed under files: ['other"),
+    "no files": (CARD[CARD.index("  - name") : CARD.index("read:")], "  []\n", "CARD003", 1, 1, "not listed under files: "),
+    "broken without a reason": ("status: verified", "status: broken", "CARD003", 1, 1, "status_reason says why"),
+    "unknown status": ("status: verified", "status: good", "CARD003", 6, 1, "(found 'good')"),
+    "study without doi or name": ("doi: 10.1038/ncomms14049, ", "", "CARD003", 4, 1, "a study needs a doi, or a name"),
+    "doi as a link": ("doi: 10.", "doi: https://doi.org/10.", "CARD003", 4, 9, "study.doi: "),
+    "term without label": (", label: blood", "", "CARD003", 21, 3, "a term needs its label"),
+    "unknown with a label": ("term: UBERON:0000178", "term: unknown", "CARD003", 21, 3, "a label its term"),
+    "term in words": ("term: UBERON:0000178", "term: the blood", "CARD003", 21, 12, "(found 'the blood')"),
+    "no organism": (
+        "{term: NCBITaxon:9606, label: Homo sapiens}",
+        "{term: unknown}",
+        "CARD003",
+        19,
+        1,
+        "organism must be one term for all cells",
+    ),
+    "column without map": (", map: made-up.cell_type.tsv", "", "CARD003", 23, 3, "column needs map"),
+    "term and column": ("{column: label,", "{term: unknown, column: label,", "CARD003", 23, 3, "give either term"),
+    "value and column": ("{column: donor}", "{column: donor, value: x}", "CARD003", 24, 3, "give either value"),
+    "genes without a column": ("{symbol: index}", "{}", "CARD003", 18, 1, "name the column of gene symbols"),
+    "pattern that is none": ("'^(d[0-9])'", "'^(d'", "CARD003", 16, 19, "not a regular expression"),
+    "pattern without a group": ("'^(d[0-9])'", "'^d'", "CARD003", 16, 19, "has no group"),
+}
+
+
+@pytest.mark.parametrize(("old", "new", "code", "line", "column", "part"), BROKEN.values(), ids=BROKEN.keys())
+def test_a_broken_card_is_one_finding_at_its_place(write, old, new, code, line, column, part):
+    path = write((old, new))
+    [finding] = findings_of(path)
+    assert (finding.path, finding.code, finding.line) == (str(path), code, line)
+    assert column is None or finding.column == column
+    assert part in finding.message
+    assert finding.message.endswith(".") and "\n" not in finding.message
+
+
+WHOLE = {
+    "empty": (b"", 1, "holds nothing, expected key: value."),
+    "only a comment": (b"# later\n", 1, "holds nothing, expected key: value."),
+    "a list": (b"- id: made-up\n", 1, "holds a list, expected key: value."),
+    "a word": (b"made-up\n", 1, "holds 'made-up', expected key: value."),
+    "not UTF-8": ("title: Ärzte".encode("latin-1"), 0, "cannot be read as UTF-8 text: "),
+    "a gzip": (b"\x1f\x8b\x08\x00rest", 0, "cannot be read as UTF-8 text: "),
+    "larger than any card": (b"#" * (MAX_BYTES + 1), 0, "is 1000001 bytes; a card has at most 1000000."),
+    "larger, cut inside a letter": (b"#" * (MAX_BYTES - 1) + "ä".encode(), 0, "is 1000001 bytes; a card has"),
+}
+
+
+@pytest.mark.parametrize(("content", "line", "message"), WHOLE.values(), ids=WHOLE.keys())
+def test_a_file_that_is_no_card_is_one_finding(tmp_path, content, line, message):
+    path = tmp_path / "made-up.yaml"
+    path.write_bytes(content)
+    [finding] = findings_of(path)
+    assert finding.line == line
+    assert finding.message.startswith(message)
+
+
+def test_a_card_that_is_missing_or_a_folder_is_a_finding(tmp_path):
+    (tmp_path / "folder.yaml").mkdir()
+    assert "No such file" in findings_of(tmp_path / "absent.yaml")[0].message
+    assert "Is a directory" in findings_of(tmp_path / "folder.yaml")[0].message
+
+
+def test_aliases_that_unfold_into_gigabytes_are_refused_before_they_unfold(tmp_path):
+    bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
+    for level in range(1, 12):
+        bomb += f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 10)}]\n"
+    path = tmp_path / "made-up.yaml"
+    path.write_text(bomb)
+    [finding] = findings_of(path)
+    assert str(finding) == (
+        f"{path}:1:5: error CARD002: YAML anchors and aliases are not allowed. Write the value out."
+    )
+
+
+def test_brackets_deeper_than_python_can_follow_are_a_finding(tmp_path):
+    path = tmp_path / "made-up.yaml"
+    path.write_text("a: " + "[" * 5000 + "]" * 5000)
+    [finding] = findings_of(path)
+    assert str(finding) == f"{path}:1:23: error CARD002: is nested more than 20 levels deep."
+
+
+def test_all_findings_of_a_card_come_at_once_in_the_order_of_the_file(write):
+    found = findings_of(
+        write(("year: 2017", "year: 1066"), ("bytes: 100", "bytes: -1"), ("kind: umi", "kind: fpkm"), ("id: made-up", "name: x"))
+    )
+    assert [(finding.line, finding.message.split(":")[0]) for finding in found] == [
+        (1, "id"),
+        (2, "name"),
+        (4, "study.year"),
+        (12, "files.0.bytes"),
+        (17, "counts.kind"),
+    ]
+    assert str(CardError(found)).count("\n") == len(found) - 1
+
+
+def test_words_of_yaml_1_1_stay_words(write):
+    card = load_card(write(("license: CC-BY-4.0", "license: no"), ("Made up, for tests", "on")))
+    assert (card.license, card.title) == ("no", "on")
+
+
+def test_a_document_knows_where_each_value_stands(write):
+    document = read_yaml(write())
+    assert document.position(["files", 0, "sha256"]) == (11, 5)
+    assert document.position(["cells", "tissue", "label"]) == (21, 34)
+    assert document.position(["cells", "tissue", "no such key"]) == (21, 3), "the nearest thing above it"
+
+
+BROKEN_MAPS = {
+    "empty file": ("", [(1, "MAP001", "starts with [''], expected the columns ['source', 'term', 'label']")]),
+    "other header": ("from\tto\tname\n", [(1, "MAP001", "starts with ['from', 'to', 'name']")]),
+    "commas": ("source,term,label\n", [(1, "MAP001", "separated by tabs")]),
+    "columns in another order": ("term\tsource\tlabel\n", [(1, "MAP001", "starts with ['term', 'source', 'label']")]),
+    "missing field": ("source\tterm\tlabel\nB\tCL:0000236\n", [(2, "MAP001", "found 2: 'B\\tCL:0000236'")]),
+    "empty field": ("source\tterm\tlabel\nB\t\tB cell\n", [(2, "MAP001", "expected 3 fields")]),
+    "one field too many": (MAP.replace("B cell", "B cell\tyes"), [(2, "MAP001", "found 4")]),
+    "blank line": (MAP.replace("\nT", "\n\nT"), [(3, "MAP001", "found 1: ''")]),
+    "label twice": (MAP + "B\tunknown\tunknown\n", [(4, "MAP002", "label 'B' is mapped twice, first in line 2.")]),
+    "two things": (MAP + "B\tunknown\tunknown\nx\n", [(4, "MAP002", "twice"), (5, "MAP001", "found 1: 'x'")]),
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), BROKEN_MAPS.values(), ids=BROKEN_MAPS.keys())
+def test_a_broken_label_map_is_a_finding_for_each_line(tmp_path, text, expected):
+    path = tmp_path / "made-up.cell_type.tsv"
+    path.write_text(text)
+    with pytest.raises(CardError) as caught:
+        load_map(path)
+    assert [(finding.line, finding.code) for finding in caught.value.findings] == [row[:2] for row in expected]
+    for finding, (_, _, part) in zip(caught.value.findings, expected, strict=True):
+        assert part in finding.message
+
+
+def test_a_label_map_that_cannot_be_read_is_a_finding(tmp_path):
+    (tmp_path / "latin.tsv").write_bytes("source\tterm\tlabel\nÄ\tunknown\tunknown\n".encode("latin-1"))
+    for name in ("latin.tsv", "absent.tsv"):
+        with pytest.raises(CardError, match="MAP001: label map cannot be read"):
+            load_map(tmp_path / name)
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+def test_a_label_map_keeps_the_order_of_its_lines_and_the_spelling_of_its_labels(tmp_path, ending):
+    rows = ["source\tterm\tlabel", "T\x0bcell \tCL:0000084\tT cell", "'B'\tCL:0000236\tB cell", "NA\tunknown\tunknown"]
+    path = tmp_path / "made-up.tsv"
+    path.write_bytes((ending.join(rows) + ending).encode())
+    label_map = load_map(path)
+    assert label_map.terms == {"T\x0bcell ": "CL:0000084", "'B'": "CL:0000236", "NA": "unknown"}
+    assert list(label_map.terms) == ["T\x0bcell ", "'B'", "NA"]
+    assert label_map.labels["'B'"] == "B cell"
+    assert label_map.lines == {"T\x0bcell ": 2, "'B'": 3, "NA": 4}
+
+
+def test_the_digest_of_a_card_is_that_of_what_it_says_not_of_how_it_is_written(write):
+    first = card_digest(write())
+    assert first == card_digest(write(("counts: {kind: umi}", "# a comment\ncounts:\n  kind: umi")))
+    assert len(first) == 64
+    assert first != card_digest(write(("year: 2017", "year: 2018")))
+    assert first != card_digest(write(("UBERON:0000178", "UBERON:0000179")))
+
+
+def test_the_digest_of_a_card_changes_with_its_label_map(write):
+    path = write()
+    first = card_digest(path)
+    (path.parent / "made-up.cell_type.tsv").write_text(MAP.replace("CL:0000084", "CL:0000625"))
+    assert card_digest(path) != first
+
+
+def test_the_digest_of_a_card_needs_its_label_map(write):
+    path = write()
+    (path.parent / "made-up.cell_type.tsv").unlink()
+    with pytest.raises(CardError, match="MAP001: label map cannot be read: .*No such file"):
+        card_digest(path)
+
+
+def test_findings_print_as_file_line_column_severity_code(write):
+    path = write(("license:", "licence: MIT\nlicense:"))
+    with pytest.raises(CardError) as caught:
+        load_card(path)
+    expected = f"""\
+        {path}:5:1: error CARD003: licence: unknown key. Remove it or correct its spelling."""
+    assert str(caught.value) == textwrap.dedent(expected)
