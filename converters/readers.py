@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
 import re
 import warnings
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,8 +30,10 @@ def read_source(card: DatasetCard, files: Mapping[str, Path]) -> anndata.AnnData
     Raises `InputError` that names the data set, the file and the object where the file is not what the card says.
     """
     try:
-        adata = {"h5ad": _h5ad, "rdata": _rdata, "table": _table}[card.read.format](card, files)
-        adata = _with_obs(adata, card, files)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # duplicate gene names are handled when streamlining
+            adata = {"h5ad": _h5ad, "rdata": _rdata, "table": _table}[card.read.format](card, files)
+            adata = _with_obs(adata, card, files)
     except InputError as error:
         error.add_note(f"while reading {card.id}")
         raise
@@ -48,6 +53,8 @@ def _h5ad(card: DatasetCard, files: Mapping[str, Path]) -> anndata.AnnData:
         matrix, var = full.X if layer == "X" else full.layers[layer], full.var
     else:
         raise InputError(f"{path.name}: has no layer {layer!r}, found {sorted(map(str, full.layers))}.")
+    if matrix is None:
+        raise InputError(f"{path.name}: has no X; the card says counts.layer: {layer}.")
     return anndata.AnnData(sp.csr_matrix(matrix), obs=full.obs.copy(), var=var.copy())
 
 
@@ -79,18 +86,19 @@ def _table(card: DatasetCard, files: Mapping[str, Path]) -> anndata.AnnData:
     spec = card.read.matrix
     path, separator = files[spec.file], _separator(spec.file, spec.separator)
     rows: list[str] = []
-    blocks, columns = [], None
-    compression: Any = "gzip" if spec.file.endswith(".gz") else None
+    blocks: list[Any] = []
+    unpack: Any = gzip.open if spec.file.endswith(".gz") else open
+    shape: dict[str, Any] = {"header": None, "index_col": 0, "converters": {0: str}, "na_filter": False}
     try:
-        for chunk in pd.read_csv(path, sep=separator, index_col=0, chunksize=TABLE_ROWS, compression=compression):
-            columns = chunk.columns.astype(str).tolist()
-            rows += chunk.index.astype(str).tolist()
-            blocks.append(sp.csr_matrix(chunk.to_numpy(dtype=np.float64)))
-    except (ValueError, OSError, EOFError, pd.errors.ParserError) as error:
+        with unpack(path, "rt", encoding="utf-8-sig", newline="") as stream:
+            columns = next(csv.reader(stream, delimiter=separator), [])  # pandas would rename a gene listed twice
+            for chunk in pd.read_csv(stream, sep=separator, chunksize=TABLE_ROWS, **shape):
+                rows += chunk.index.tolist()
+                blocks.append(sp.csr_matrix(chunk.to_numpy(dtype=np.float64)))
+    except (ValueError, OSError, EOFError, zlib.error, csv.Error) as error:
         raise InputError(f"{spec.file}: cannot be read as a table of numbers: {error}.") from error
-    if not blocks or columns is None:
-        raise InputError(f"{spec.file}: holds no rows.")
     matrix = sp.vstack(blocks, format="csr")
+    columns = columns[1:] if len(columns) > matrix.shape[1] else columns  # R leaves out the corner
     if spec.orientation == "genes_by_cells":
         matrix, rows, columns = matrix.T, columns, rows
     return _assemble(card, sp.csr_matrix(matrix), rows, columns)
@@ -103,9 +111,7 @@ def _assemble(card: DatasetCard, matrix: sp.csr_matrix, cells: Any, genes: Any) 
         )
     obs = pd.DataFrame(index=pd.Index(np.asarray(cells, dtype=object).astype(str), dtype=object))
     var = pd.DataFrame(index=pd.Index(np.asarray(genes, dtype=object).astype(str), dtype=object))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # duplicate gene names are handled when streamlining
-        return anndata.AnnData(matrix, obs=obs, var=var)
+    return anndata.AnnData(matrix, obs=obs, var=var)
 
 
 def _with_obs(adata: anndata.AnnData, card: DatasetCard, files: Mapping[str, Path]) -> anndata.AnnData:
@@ -132,11 +138,12 @@ def _obs_table(spec: ObsTable, files: Mapping[str, Path]) -> pd.DataFrame:
     if spec.object:
         frame = r_frame(r_object(files[spec.file], spec.object), f"{spec.file}: {spec.object}")
     else:
-        compression: Any = "gzip" if spec.file.endswith(".gz") else None
-        separator = _separator(spec.file, spec.separator)
-        frame = pd.read_csv(
-            files[spec.file], sep=separator, index_col=None if spec.index else 0, compression=compression
-        )
+        options: dict[str, Any] = {"index_col": None if spec.index else 0, "converters": {spec.index or 0: str}}
+        options["compression"] = "gzip" if spec.file.endswith(".gz") else None
+        try:
+            frame = pd.read_csv(files[spec.file], sep=_separator(spec.file, spec.separator), **options)
+        except (ValueError, OSError, EOFError, zlib.error) as error:
+            raise InputError(f"{spec.file}: cannot be read as a table: {error}.") from error
     if spec.index:
         if spec.index not in frame:
             raise InputError(f"{spec.file}: has no column {spec.index!r}, found {list(map(str, frame))}.")

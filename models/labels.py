@@ -120,19 +120,19 @@ class LabelSpace:
         else the one further down the ontology. Where only terms over every leaf reach it, the call is ``unknown``:
         such a term says nothing.
         """
-        best = np.full(len(probability), len(self.terms))
-        score = np.ones(len(probability))
         mass = probability @ self.matrix.T  # (cells, nodes)
         size = self.matrix.sum(axis=1)
-        open_cells = np.ones(len(probability), dtype=bool)
-        for width in np.unique(size[size < len(self)]):
+        cells = np.arange(len(probability))
+        best = np.asarray([self.terms.index(leaf) for leaf in self.leaves])[probability.argmax(axis=1)]
+        found = probability.max(axis=1) >= threshold
+        for width in np.unique(size[size > 1]):
             nodes = np.flatnonzero(size == width)
-            top = nodes[mass[:, nodes].argmax(axis=1)]  # ties go to the first: further down
-            reached = open_cells & (mass[np.arange(len(mass)), top] >= threshold)
-            best[reached], score[reached] = top[reached], mass[reached, top[reached]]
-            open_cells &= ~reached
-        names = np.asarray([*self.terms, UNKNOWN], dtype=object)
-        return names[best], np.minimum(score, 1.0)
+            top = nodes[mass[:, nodes].argmax(axis=1)]  # ties go to the first
+            reached = ~found & (mass[cells, top] >= threshold) & (width < len(self))
+            best[reached] = top[reached]
+            found |= reached
+        names = np.asarray(self.terms, dtype=object)[best]
+        return np.where(found, names, UNKNOWN), np.where(found, np.minimum(mass[cells, best], 1.0), 1.0)
 
     @cached_property
     def terms(self) -> tuple[str, ...]:

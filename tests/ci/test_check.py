@@ -94,7 +94,13 @@ CHANGED = {
         CARD,
         "{term: UBERON:0000178, label: blood}",
         "{term: CL:0000236, label: B cell}",
-        ("TERM003", 29, 12, "tissue: CL:0000236 (B cell) is not allowed as tissue: expected a descendant of UBERON", ""),
+        (
+            "TERM003",
+            29,
+            12,
+            "tissue: CL:0000236 (B cell) is not allowed as tissue: expected a descendant of UBERON",
+            "",
+        ),
         "",
     ),
     "term that is no assay": (
@@ -115,7 +121,13 @@ CHANGED = {
         CARD,
         "  donor_id:",
         "  development_stage: {term: MmusDv:0000134, label: late adult stage}\n  donor_id:",
-        ("TERM003", 33, 23, "development_stage: MmusDv:0000134 (late adult stage) is not allowed as development_stage", ""),
+        (
+            "TERM003",
+            33,
+            23,
+            "development_stage: MmusDv:0000134 (late adult stage) is not allowed as development_stage",
+            "",
+        ),
         "",
     ),
     "unknown term in a card": (

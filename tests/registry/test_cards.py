@@ -103,7 +103,14 @@ BROKEN = {
     "hidden file name": ("name: counts", "name: .counts", "CARD003", 9, 5, "files.0.name: "),
     "label map out of the folder": ("map: made-up", "map: ../made-up", "CARD003", 23, 30, "cells.cell_type.map: "),
     "file that is not listed": ("{file: counts", "{file: other", "CARD003", 1, 1, "not listed under files: ['other"),
-    "no files": (CARD[CARD.index("  - name") : CARD.index("read:")], "  []\n", "CARD003", 1, 1, "not listed under files: "),
+    "no files": (
+        CARD[CARD.index("  - name") : CARD.index("read:")],
+        "  []\n",
+        "CARD003",
+        1,
+        1,
+        "not listed under files: ",
+    ),
     "broken without a reason": ("status: verified", "status: broken", "CARD003", 1, 1, "status_reason says why"),
     "unknown status": ("status: verified", "status: good", "CARD003", 6, 1, "(found 'good')"),
     "study without doi or name": ("doi: 10.1038/ncomms14049, ", "", "CARD003", 4, 1, "a study needs a doi, or a name"),
@@ -186,7 +193,12 @@ def test_brackets_deeper_than_python_can_follow_are_a_finding(tmp_path):
 
 def test_all_findings_of_a_card_come_at_once_in_the_order_of_the_file(write):
     found = findings_of(
-        write(("year: 2017", "year: 1066"), ("bytes: 100", "bytes: -1"), ("kind: umi", "kind: fpkm"), ("id: made-up", "name: x"))
+        write(
+            ("year: 2017", "year: 1066"),
+            ("bytes: 100", "bytes: -1"),
+            ("kind: umi", "kind: fpkm"),
+            ("id: made-up", "name: x"),
+        )
     )
     assert [(finding.line, finding.message.split(":")[0]) for finding in found] == [
         (1, "id"),
