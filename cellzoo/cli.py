@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from dataclasses import asdict
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cellzoo import __version__
-from cellzoo.errors import CardError, CellzooError, Finding
+from cellzoo.console import bars, report, say, say_metrics, table, told, warn
+from cellzoo.errors import CardError, CellzooError
 
 if TYPE_CHECKING:
     import anndata
@@ -70,7 +71,7 @@ def demo(out: Path, study_split: bool) -> None:
     """
     from cellzoo.demo import run_demo
 
-    page = run_demo(out, study_split, _say)
+    page = run_demo(out, study_split, say)
     click.echo(page)
 
 
@@ -95,17 +96,17 @@ def _filters(command: Callable[..., None]) -> Callable[..., None]:
 def datasets(wanted: dict[str, str], registry: str | None, as_json: bool) -> None:
     """List data sets, by any mix of filters; a term stands for all terms below it."""
     zoo = _zoo(registry)
-    table = zoo.datasets(**wanted).obs_summary()
-    _warn(zoo.registry.problems)
+    summary = zoo.datasets(**wanted).obs_summary()
+    warn(zoo.registry.problems)
     if as_json:
-        click.echo(table.reset_index().to_json(orient="records", indent=1))
+        click.echo(summary.reset_index().to_json(orient="records", indent=1))
         return
-    if table.empty:
+    if summary.empty:
         click.echo("No data set matches.", err=True)
         return
     columns = ["status", "cells", "organism", "tissue", "assay", "title"]
-    _table(
-        ["id", *columns], [[row.Index, *(str(getattr(row, name)) for name in columns)] for row in table.itertuples()]
+    table(
+        ["id", *columns], [[row.Index, *(str(getattr(row, name)) for name in columns)] for row in summary.itertuples()]
     )
 
 
@@ -129,24 +130,27 @@ def show(dataset: str, registry: str | None, as_json: bool) -> None:
 @registry_option
 def get(dataset: tuple[str, ...], out: Path, registry: str | None) -> None:
     """Fetch data sets, verify, read and streamline them, and write one h5ad each."""
+    from cellzoo.converters.write import check_writable
+
     zoo = _zoo(registry)
-    chosen = [zoo[name] for name in dataset]
-    failed: CellzooError | None = None
-    for one in chosen:
+    failed = 0
+    for name in dataset:
         try:
-            with _progress() as progress:
+            one = zoo[name]
+            check_writable(out / f"{name}.h5ad")
+            with bars() as progress:
                 adata = one.load(progress=progress)
                 path = one.write(adata, out)
         except CellzooError as error:  # one that fails never stops the others
-            if len(chosen) == 1:
+            if len(dataset) == 1:
                 raise
-            click.echo(f"Error: {one.card.id}: {error}", err=True)
-            failed = failed or error
+            click.echo(f"Error: {name}: {error}", err=True)
+            failed = max(failed, error.exit_code)
             continue
-        _report(one.card.id, adata)
+        report(name, adata)
         click.echo(path)
     if failed:
-        raise failed
+        sys.exit(failed)
 
 
 @main.command()
@@ -173,6 +177,40 @@ def check(path: tuple[Path, ...], registry: str | None, form: str) -> None:
 
 
 @main.command()
+@click.option("--task", type=click.Choice(["celltype", "embedding"]), help="What the models do.")
+@click.option("--organism", help="human or mouse.")
+@click.option("--organ", help="Organ, as in the models' names.")
+@remote_option
+@json_option
+def models(task: str | None, organism: str | None, organ: str | None, remote: str | None, as_json: bool) -> None:
+    """List the models of a hub, with their newest release."""
+    from cellzoo import settings
+    from cellzoo.hub.names import parse
+    from cellzoo.hub.remote import open_remote
+
+    place = open_remote(remote or settings.remote())
+    rows = []
+    for name in place.models():
+        try:
+            model = parse(name)
+        except CellzooError:  # a repo that is tagged cellzoo but not named as one of its models
+            continue
+        if all(
+            want in {None, have}
+            for want, have in [(task, model.task), (organism, model.organism), (organ, model.organ)]
+        ):
+            releases = [tag for tag in place.tags(name) if tag.startswith("v")]
+            rows.append({"id": name, "release": releases[-1] if releases else "", **asdict(model)})
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+    elif rows:
+        columns = ["id", "release", "task", "topology", "organism", "organ"]
+        table(columns, [[row[column] for column in columns] for row in rows])
+    else:
+        say("No model matches.")
+
+
+@main.command()
 @click.argument("recipe", type=FileIn)
 @click.option("-o", "--out", type=FileIn, required=True, help="Folder for the run.")
 @registry_option
@@ -182,9 +220,9 @@ def train(recipe: Path, out: Path, registry: str | None) -> None:
     from cellzoo.models.recipe import load_recipe
     from cellzoo.models.run import run_recipe
 
-    with _progress() as progress:
-        _, _, metrics = run_recipe(load_recipe(recipe), _zoo(registry), out, progress, _say)
-    _metrics(metrics)
+    with bars() as progress:
+        _, _, metrics = run_recipe(load_recipe(recipe), _zoo(registry), out, progress, say)
+    say_metrics(metrics)
     click.echo(out)
 
 
@@ -197,11 +235,11 @@ def evaluate(run: Path, registry: str | None, as_json: bool) -> None:
     _need_torch()
     from cellzoo.models.run import evaluate_run
 
-    metrics = evaluate_run(run, _zoo(registry), _say)
+    metrics = evaluate_run(run, _zoo(registry), say)
     if as_json:
         click.echo(json.dumps(metrics, indent=1, sort_keys=True))
     else:
-        _metrics(metrics)
+        say_metrics(metrics)
 
 
 @main.command()
@@ -242,7 +280,7 @@ def annotate(  # noqa: PLR0913, PLR0917
     """Call the cell types of IN.h5ad in Cell Ontology terms and write OUT.h5ad and OUT.umap.png."""
     adata, predictor = _query(source, model, out, remote)
     annotated = predictor.annotate(adata, threshold=threshold, layer=layer)
-    _told(annotated)
+    told(annotated)
     if plot:
         from cellzoo.models.plot import draw, umap
 
@@ -263,7 +301,7 @@ def embed(source: Path, model: str, out: Path, layer: str | None, remote: str | 
     """Write IN.h5ad with the model's embedding in obsm to OUT.h5ad."""
     adata, predictor = _query(source, model, out, remote)
     embedded = predictor.embed(adata, layer=layer)
-    _told(embedded)
+    told(embedded)
     _write(embedded, out)
 
 
@@ -294,86 +332,10 @@ def _query(source: Path, model: str, out: Path, remote: str | None) -> tuple[ann
     return open_h5ad(source), from_pretrained(model, remote=remote)
 
 
-def _told(adata: anndata.AnnData) -> None:
-    notes = adata.uns["cellzoo"]
-    _say(f"counts: {notes['counts']}, median {notes['median_counts_per_cell']:.0f} a cell")
-    _say(
-        f"genes: {notes['genes_used']} of the model's {notes['genes_of_model']} ({notes['gene_overlap']:.1%}), "
-        f"named in {notes['gene_names']}"
-    )
-    if notes["gene_overlap"] < 0.5:
-        _say("warning: less than half of the genes the model learned from; expect coarser and less certain calls")
-    if notes["cells_without_counts"]:
-        _say(f"warning: {notes['cells_without_counts']} cells have no counts of the model's genes; they are unknown")
-    if "cellzoo_cell_type" in adata.obs:
-        for label, number in adata.obs["cellzoo_cell_type"].value_counts().items():
-            _say(f"{number:8d}  {label}")
-
-
 def _write(adata: anndata.AnnData, out: Path) -> None:
     from cellzoo.converters.write import write_h5ad
 
     click.echo(write_h5ad(adata, out))
-
-
-def _report(dataset: str, adata: anndata.AnnData) -> None:
-    report = json.loads(adata.uns["cellzoo"]["report"])
-    genes = report["genes"]
-    kept = report["counts_kept"] / report["counts_in_source"]
-    lost = {name: genes[name]["number"] for name in ("outside", "ambiguous", "conflicts", "unmapped")}
-    _say(
-        f"{dataset}: {report['cells']} cells, {genes['mapped']} of {genes['names']} gene names onto {genes['genes']} "
-        f"genes, {kept:.1%} of the counts kept; not kept: {lost['outside']} of other biotypes, {lost['unmapped']} "
-        f"unknown names, {lost['ambiguous']} ambiguous, {lost['conflicts']} that would have joined another gene"
-    )
-
-
-def _metrics(metrics: dict[str, Any]) -> None:
-    for role, values in metrics.items():
-        if values is None:
-            _say(f"{role}: no cells were held out")
-            continue
-        numbers = [f"{name} {value:.4g}" for name, value in values.items() if isinstance(value, int | float)]
-        _say(f"{role}: {', '.join(numbers)}")
-
-
-def _say(text: str) -> None:
-    click.echo(text, err=True)
-
-
-def _warn(findings: list[Finding]) -> None:
-    for finding in findings:
-        click.echo(str(finding), err=True)
-
-
-def _table(columns: list[str], rows: list[list[str]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
-    for row in rows:
-        table.add_row(*row)
-    Console(width=None if sys.stdout.isatty() else 240).print(table)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """Give a function that draws a bar on a terminal and is quiet in a pipe."""
-    if not sys.stderr.isatty():
-        yield lambda *_: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bars:
-        tasks: dict[str, Any] = {}
-
-        def show(name: str, done: int, total: int) -> None:
-            if name not in tasks:
-                tasks[name] = bars.add_task(name, total=total)
-            bars.update(tasks[name], completed=done)
-
-        yield show
 
 
 if __name__ == "__main__":

@@ -26,9 +26,7 @@ def as_csr(matrix: Any) -> sp.csr_matrix:
     """Return cells x genes as CSR without duplicate entries and explicit zeros; a matrix on disk is read."""
     if not sp.issparse(matrix) and not isinstance(matrix, np.ndarray):
         matrix = matrix.to_memory() if hasattr(matrix, "to_memory") else matrix[:]
-    csr = sp.csr_matrix(matrix)
-    if csr is matrix:
-        csr = csr.copy()
+    csr = sp.csr_matrix(matrix, copy=sp.issparse(matrix))  # the next lines change it in place
     csr.sum_duplicates()
     csr.eliminate_zeros()
     return csr

@@ -133,7 +133,8 @@ def _download(name: str, pin: Bytes, url: str, progress: Progress | None) -> Pat
 def _stream_with_tries(name: str, pin: Bytes, url: str, part: Path, progress: Progress | None) -> None:
     for left in reversed(range(TRIES)):
         try:
-            return _stream(name, pin, url, part, progress)
+            _stream(name, pin, url, part, progress)
+            break
         except (OSError, http.client.HTTPException) as error:  # HTTPError and timeouts are OSErrors
             final = isinstance(error, urllib.error.HTTPError) and error.code < 500 and error.code != 429
             if final or not left:

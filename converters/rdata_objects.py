@@ -57,7 +57,9 @@ def _children(node: Any) -> dict[str, Any]:
 def r_matrix(node: Any, where: str) -> tuple[sp.csc_matrix, list[str], list[str]]:
     """Return an R matrix as CSC with its row and column names."""
     names: list[Any]
-    if hasattr(node, "Dim") and hasattr(node, "x"):  # Matrix package
+    if {"Dim", "x", "i"} <= set(getattr(node, "__dict__", ())) and not hasattr(
+        node, "uplo"
+    ):  # dgC or dgT, not half of one
         shape = tuple(int(side) for side in node.Dim)
         if hasattr(node, "p"):
             matrix = sp.csc_matrix((np.asarray(node.x), np.asarray(node.i), np.asarray(node.p)), shape=shape)

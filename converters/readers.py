@@ -21,6 +21,7 @@ from cellzoo.errors import InputError
 from cellzoo.registry.schema import DatasetCard, ObsTable
 
 SEPARATORS = {"comma": ",", "tab": "\t", "space": " "}
+UNREADABLE = (ValueError, OSError, EOFError, zlib.error, csv.Error)
 TABLE_ROWS = 512  # rows of a delimited matrix that are dense in memory at a time
 
 
@@ -87,18 +88,17 @@ def _table(card: DatasetCard, files: Mapping[str, Path]) -> anndata.AnnData:
     path, separator = files[spec.file], _separator(spec.file, spec.separator)
     rows: list[str] = []
     blocks: list[Any] = []
-    unpack: Any = gzip.open if spec.file.endswith(".gz") else open
-    shape: dict[str, Any] = {"header": None, "index_col": 0, "converters": {0: str}, "na_filter": False}
     try:
-        with unpack(path, "rt", encoding="utf-8-sig", newline="") as stream:
-            columns = next(csv.reader(stream, delimiter=separator), [])  # pandas would rename a gene listed twice
-            for chunk in pd.read_csv(stream, sep=separator, chunksize=TABLE_ROWS, **shape):
+        columns = _header(path, spec.file, separator)[1:]
+        with pd.read_csv(
+            path, index_col=0, na_filter=False, chunksize=TABLE_ROWS, **_shape(spec.file, separator, 0)
+        ) as chunks:
+            for chunk in chunks:
                 rows += chunk.index.tolist()
                 blocks.append(sp.csr_matrix(chunk.to_numpy(dtype=np.float64)))
-    except (ValueError, OSError, EOFError, zlib.error, csv.Error) as error:
+    except UNREADABLE as error:
         raise InputError(f"{spec.file}: cannot be read as a table of numbers: {error}.") from error
     matrix = sp.vstack(blocks, format="csr")
-    columns = columns[1:] if len(columns) > matrix.shape[1] else columns  # R leaves out the corner
     if spec.orientation == "genes_by_cells":
         matrix, rows, columns = matrix.T, columns, rows
     return _assemble(card, sp.csr_matrix(matrix), rows, columns)
@@ -138,12 +138,15 @@ def _obs_table(spec: ObsTable, files: Mapping[str, Path]) -> pd.DataFrame:
     if spec.object:
         frame = r_frame(r_object(files[spec.file], spec.object), f"{spec.file}: {spec.object}")
     else:
-        options: dict[str, Any] = {"index_col": None if spec.index else 0, "converters": {spec.index or 0: str}}
-        options["compression"] = "gzip" if spec.file.endswith(".gz") else None
+        path, separator = files[spec.file], _separator(spec.file, spec.separator)
         try:
-            frame = pd.read_csv(files[spec.file], sep=_separator(spec.file, spec.separator), **options)
-        except (ValueError, OSError, EOFError, zlib.error) as error:
+            columns = _header(path, spec.file, separator)
+            at = columns.index(spec.index) if spec.index in columns else 0
+            frame = pd.read_csv(path, **_shape(spec.file, separator, at))
+            frame.columns = pd.Index(columns)
+        except UNREADABLE as error:
             raise InputError(f"{spec.file}: cannot be read as a table: {error}.") from error
+        frame = frame if spec.index else frame.set_index(columns[0])
     if spec.index:
         if spec.index not in frame:
             raise InputError(f"{spec.file}: has no column {spec.index!r}, found {list(map(str, frame))}.")
@@ -171,6 +174,27 @@ def _joined(adata: anndata.AnnData, table: pd.DataFrame, card: DatasetCard) -> a
     for column in table:
         kept.obs[str(column)] = table[column].reindex(keys[known]).to_numpy()
     return kept
+
+
+def _header(path: Path, name: str, separator: str) -> list[str]:
+    """Return the column names of a delimited table as they are written; R leaves out the one of the row names."""
+    unpack: Any = gzip.open if name.endswith(".gz") else open
+    with unpack(path, "rt", encoding="utf-8-sig", newline="") as stream:
+        lines = csv.reader(stream, delimiter=separator)
+        header, first = next(lines, []), next(lines, [])
+    return ["", *header] if len(first) == len(header) + 1 else header
+
+
+def _shape(name: str, separator: str, names: int) -> dict[str, Any]:
+    """Return how pandas reads the rows below the header; the column ``names`` stays the text it is."""
+    compression = "gzip" if name.endswith(".gz") else None
+    return {
+        "sep": separator,
+        "compression": compression,
+        "header": None,
+        "skiprows": 1,
+        "converters": {names: str},
+    }
 
 
 def _separator(name: str, stated: str | None) -> str:

@@ -14,6 +14,7 @@ from cellzoo.converters.fetch import Progress, fetch
 from cellzoo.converters.readers import read_source
 from cellzoo.converters.streamline import raw_counts, streamline
 from cellzoo.converters.write import write_h5ad
+from cellzoo.errors import NotFoundError
 from cellzoo.registry.catalogue import TERM_FIELDS, Registry
 from cellzoo.registry.catalogue import open_registry as open_cards
 from cellzoo.registry.genes import GeneSpace, gene_space
@@ -84,7 +85,10 @@ class Selection(Mapping[str, Dataset]):
 
 
 def _label(term: str) -> str:
-    return term if term in {"unknown", "na"} else term_ontology(term).label(term)
+    try:
+        return term if term in {"unknown", "na"} else term_ontology(term).label(term)
+    except NotFoundError:  # a finding of the check, no reason to list nothing
+        return term
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ def streamline(
     """
     counts = raw_counts(source, card)
     names = gene_names(source.var, card.genes)
-    mapping = map_genes(names, space.organism, space)
+    mapping = map_genes(names, str(card.cells.organism.term), space)
     matrix, measured = onto_space(counts, mapping, len(space))
     if not measured.any():
         raise GenesError(f"{card.id}: none of {len(names)} gene names is in {space.name}, for example {names[:3]}.")

@@ -48,6 +48,9 @@ class Remote(Protocol):
     def tags(self, repo: str) -> dict[str, str]:
         """Return the commit of each tag, oldest release first."""
 
+    def models(self) -> list[str]:
+        """Return the ids of all cellzoo models, sorted."""
+
 
 def open_remote(where: str) -> Remote:
     """Open a remote: a folder, a ``file://`` URL, or the ``http(s)://`` URL of a Hub."""
@@ -97,6 +100,10 @@ class FolderRemote:
     def tags(self, repo: str) -> dict[str, str]:
         """Return the commit of each tag, oldest release first."""
         return self.depot.tags(repo)
+
+    def models(self) -> list[str]:
+        """Return the ids of all cellzoo models, sorted."""
+        return self.depot.repos()
 
 
 class HubRemote:
@@ -189,6 +196,12 @@ class HubRemote:
         with self._talking(repo):
             refs = api.list_repo_refs(repo)
         return {ref.name: ref.target_commit for ref in sorted(refs.tags, key=lambda ref: release_order(ref.name))}
+
+    def models(self) -> list[str]:
+        """Return the ids of all cellzoo models, sorted."""
+        api = self._api("the list of models")
+        with self._talking("the list of models"):
+            return sorted(model.id for model in api.list_models(filter="cellzoo"))
 
     def _api(self, repo: str) -> HfApi:
         if settings.offline():

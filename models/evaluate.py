@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from cellzoo.models.data import TrainingData
-from cellzoo.models.labels import LabelSpace
+from cellzoo.models.labels import THRESHOLD, UNKNOWN, LabelSpace
 from cellzoo.models.losses import aggregated_accuracy, nb_nll
 from cellzoo.models.model import BATCH, Model
 from cellzoo.models.networks import LinearEmbedding
@@ -22,8 +22,8 @@ def evaluate_celltype(probability: np.ndarray, terms: Sequence[str], labels: Lab
 
     accuracy: the likeliest leaf is one the label stands for; aggregated_accuracy: equation 5 of the paper; macro_f1:
     mean over the labels observed, where a wrong call counts against each label it would have been right for; ece:
-    expected calibration error of the likeliest leaf, in [0, 1]. Cells whose label has no leaf are counted in
-    ``outside`` and not judged.
+    expected calibration error, in [0, 1], of the calls that `annotate` makes by default. Cells whose label has no leaf
+    are counted in ``outside`` and not judged.
     """
     targets = labels.targets(terms)
     judged = targets.any(axis=1)
@@ -52,9 +52,18 @@ def evaluate_celltype(probability: np.ndarray, terms: Sequence[str], labels: Lab
         "aggregated_accuracy": float(aggregated),
         "aggregated_cross_entropy": float(-np.log(np.maximum(inside, 1e-30)).mean()),
         "macro_f1": float(np.mean([entry["f1"] for entry in classes.values()])),
-        "ece": calibration_error(probability.max(axis=1), right),
+        "ece": calibration_error(*_called(probability, targets, labels)),
         "classes": classes,
     }
+
+
+def _called(probability: np.ndarray, targets: np.ndarray, labels: LabelSpace) -> tuple[np.ndarray, np.ndarray]:
+    """Return the probability of each call that says something, and whether one of call and label lies in the other."""
+    terms, score = labels.call(probability, THRESHOLD)
+    known = terms != UNKNOWN
+    called = labels.targets([str(term) for term in terms[known]])
+    both = called & targets[known]
+    return score[known], (both == called).all(axis=1) | (both == targets[known]).all(axis=1)
 
 
 def calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
@@ -63,6 +72,8 @@ def calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
     >>> calibration_error(np.array([0.75, 0.75, 0.75, 0.75]), np.array([True, True, True, False]))
     0.0
     """
+    if not len(confidence):
+        return 0.0
     bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
     gaps = [(bins == one).sum() * abs(confidence[bins == one].mean() - right[bins == one].mean()) for one in set(bins)]
     return float(sum(gaps) / len(confidence))

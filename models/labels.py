@@ -15,6 +15,8 @@ from cellzoo.errors import InputError
 from cellzoo.registry.ontology import Ontology, load
 
 UNKNOWN = "unknown"
+THRESHOLD = 0.5
+"""Probability that a call must reach by default."""
 RELATIONS = ("is_a",)
 """A cell type is what it is a kind of; nothing else makes one label a part of another."""
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from cellzoo.errors import InputError
-from cellzoo.models.labels import LabelSpace
+from cellzoo.models.labels import THRESHOLD, LabelSpace
 from cellzoo.models.networks import Classifier, LinearEmbedding
 from cellzoo.models.topology import Topology
 from cellzoo.registry.genes import GeneSpace
@@ -80,7 +80,9 @@ class Model:
             raise InputError(f"{self.name or self.topology}: is a classifier, it reconstructs no counts.")
         return self._batched(counts, measured, lambda *x: self.network(*x)[0]).astype(np.float32)
 
-    def annotate(self, adata: anndata.AnnData, threshold: float = 0.5, layer: str | None = None) -> anndata.AnnData:
+    def annotate(
+        self, adata: anndata.AnnData, threshold: float = THRESHOLD, layer: str | None = None
+    ) -> anndata.AnnData:
         """Return a copy with cell types in obs, the embedding in obsm and uns["cellzoo"]; see `annotate.annotate`."""
         from cellzoo.models.annotate import annotate
 

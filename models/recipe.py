@@ -45,7 +45,7 @@ class Held(Strict):
 
 
 class Validation(Strict):
-    """Cells of the training studies that choose the temperature; never of the test set."""
+    """Cells of the training studies that are kept back to be judged; never of the test set."""
 
     cells: Share = 0.1
     """Share of training cells."""

@@ -22,7 +22,7 @@ from cellzoo.models.data import TEST, TRAIN, VALIDATION, TrainingData
 from cellzoo.models.evaluate import evaluate_celltype, evaluate_embedding
 from cellzoo.models.labels import LabelSpace
 from cellzoo.models.losses import aggregated_cross_entropy, nb_nll
-from cellzoo.models.model import BATCH, Model
+from cellzoo.models.model import Model
 from cellzoo.models.networks import SCALE, Classifier, LinearEmbedding
 from cellzoo.models.recipe import Recipe
 from cellzoo.models.topology import topology
@@ -39,8 +39,6 @@ GENE_FACTOR = 1.0  # at most this standard deviation of the log factor of a gene
 GENES_LOST = 0.5  # at most this share of genes; half of the groups lose genes
 OTHER_LIST = 0.5  # of the groups have the gene list of another data set
 
-TEMPERATURES = np.geomspace(0.25, 4.0, 81)
-
 Report = Callable[[str, int, int], None]
 """Called with what is being done, the steps so far and the steps in all."""
 
@@ -56,11 +54,14 @@ def train(recipe: Recipe, data: TrainingData, report: Report = lambda *_: None) 
     labels = LabelSpace.from_seen(data.terms[data.rows(TRAIN)]) if recipe.task == "celltype" else None
     genes = _learned_genes(data)
     small = architecture.build(len(genes), len(labels) if labels else 0)
-    mean, share = _statistics(data, genes)
+    mean, share, spread = _statistics(data, genes)
     small.normalize.mean.copy_(torch.from_numpy(mean))
     small.normalize.share.copy_(torch.from_numpy(share))
     batches = _Batches(recipe, data, genes, labels, report)
-    history = _fit_classifier(small, batches) if isinstance(small, Classifier) else _fit_embedding(small, batches)
+    if isinstance(small, Classifier):
+        history = _fit_classifier(small, batches, 1.0 / spread)
+    else:
+        history = _fit_embedding(small, batches)
     network = _over_space(small, architecture.build(len(data.space), len(labels) if labels else 0), genes)
     about: dict[str, Any] = {
         "organ": recipe.organ,
@@ -68,8 +69,6 @@ def train(recipe: Recipe, data: TrainingData, report: Report = lambda *_: None) 
         "training": {"seconds": round(time.monotonic() - start, 1), **recipe.train.model_dump(mode="json")},
     }
     model = Model(architecture, network.eval().requires_grad_(False), data.space, labels, about)
-    if isinstance(network, Classifier):
-        about["training"]["temperature"] = _calibrate(network, model, data)
     return model, {"history": history, **evaluate(model, data)}
 
 
@@ -101,8 +100,10 @@ def _learned_genes(data: TrainingData) -> np.ndarray:
     return genes
 
 
-def _statistics(data: TrainingData, genes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean of the normalized genes and their share of the counts, (genes,) float32.
+def _statistics(data: TrainingData, genes: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return the mean of the normalized genes, their share of the counts, (genes,) float32, and their spread.
+
+    The spread is one number, the root of the mean variance of a gene.
 
     Each study counts alike, and a gene's numbers come from the data sets that measured it. A data set without some
     genes is scaled to the share of 10,000 that the others give to the genes it has.
@@ -123,8 +124,9 @@ def _statistics(data: TrainingData, genes: np.ndarray) -> tuple[np.ndarray, np.n
         share /= share.sum()
     logs = [_scaled(part, SCALE * one).log1p() for part, one in zip(parts, known @ share, strict=True)]
     means = np.stack([np.asarray(log.mean(axis=0)).ravel() for log in logs])
-    mean = (means * weight).sum(axis=0) / weight.sum(axis=0)
-    return mean.astype(np.float32), share.astype(np.float32)
+    squares = np.stack([np.asarray(log.power(2).mean(axis=0)).ravel() for log in logs])
+    mean, square = ((one * weight).sum(axis=0) / weight.sum(axis=0) for one in (means, squares))
+    return mean.astype(np.float32), share.astype(np.float32), float(np.sqrt((square - mean**2).mean()))
 
 
 def _scaled(counts: sp.csr_matrix, to: float) -> sp.csr_matrix:
@@ -188,15 +190,15 @@ def _optimizer(network: nn.Module, batches: _Batches, rate: float) -> tuple[torc
     return optimizer, torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, max(batches.steps, 2), pct_start=0.1)
 
 
-def _fit_classifier(network: Classifier, batches: _Batches) -> list[float]:
-    """Fit on centred genes, then fold the centre into the first bias; return the loss of each step."""
+def _fit_classifier(network: Classifier, batches: _Batches, scale: float) -> list[float]:
+    """Fit on centred and scaled genes, then fold both into the first layer; return the loss of each step."""
     linear = len(network.layers) == 1
     optimizer, scheduler = _optimizer(network, batches, rate=3e-3 if linear else 1e-3)
     l2 = batches.schedule.l2 if batches.schedule.l2 is not None else (5e-2 if linear else 3e-3)
     mean = network.normalize.mean.clone()
     history = []
     for counts, known, targets in batches:
-        loss = aggregated_cross_entropy(network.logits(network.normalize(counts, known) - mean), targets)
+        loss = aggregated_cross_entropy(network.logits((network.normalize(counts, known) - mean) * scale), targets)
         penalty = sum(one.square().sum() for one in network.parameters() if one.ndim > 1)
         optimizer.zero_grad()
         (loss + 0.5 * l2 * penalty).backward()  # type: ignore[no-untyped-call]
@@ -205,31 +207,9 @@ def _fit_classifier(network: Classifier, batches: _Batches) -> list[float]:
         history.append(round(loss.item(), 5))
     with torch.no_grad():
         first: Any = network.layers[0]
+        first.weight *= scale
         first.bias -= first.weight @ mean
     return history
-
-
-def _calibrate(network: Classifier, model: Model, data: TrainingData) -> float:
-    """Divide the logits by the temperature under which the validation cells are likeliest, and return it."""
-    rows = data.rows(VALIDATION)
-    labels = model.labels
-    if labels is None:
-        return 1.0
-    leaves = labels.targets(data.terms[rows], learning=True)
-    rows, targets = rows[leaves.any(axis=1)], torch.from_numpy(leaves[leaves.any(axis=1)])
-    with torch.inference_mode():
-        logits = torch.cat(
-            [
-                network(torch.from_numpy(data.counts[part].toarray()), torch.from_numpy(data.known(part)))
-                for part in np.array_split(rows, max(1, len(rows) // BATCH))
-            ]
-        )
-    losses = [aggregated_cross_entropy(logits / one, targets).item() for one in TEMPERATURES]
-    temperature = float(TEMPERATURES[int(np.argmin(losses))])
-    last: Any = network.layers[-1]
-    last.weight /= temperature
-    last.bias /= temperature
-    return round(temperature, 3)
 
 
 def _fit_embedding(network: LinearEmbedding, batches: _Batches) -> list[float]:

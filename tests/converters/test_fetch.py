@@ -12,7 +12,7 @@ from cellzoo import settings
 from cellzoo.converters import fetch as module
 from cellzoo.converters.fetch import fetch, sha256_of
 from cellzoo.errors import IntegrityError, WorldError
-from cellzoo.registry.schema import File
+from cellzoo.registry.schema import Bytes, File, PackagedSource
 
 CONTENT = bytes(range(256)) * 40  # 10,240 bytes that say where they are
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -243,8 +243,8 @@ def test_a_file_of_the_mirror_with_other_bytes_is_refused(web, file, tmp_path, m
 
 
 def test_other_bytes_with_the_same_content_are_accepted_from_any_source(web, tmp_path, monkeypatch):
-    pins = {"name": "counts.bin", "sha256": "0" * 64, "bytes": 9}
-    file = File(**pins, equivalents=[{"sha256": DIGEST, "bytes": len(CONTENT), "url": web.url}])
+    repacked = Bytes(sha256=DIGEST, bytes=len(CONTENT), url=web.url)
+    file = File(name="counts.bin", sha256="0" * 64, bytes=9, equivalents=(repacked,))
     web.replies = [{}]
     path = fetch(file)
     assert path.name == DIGEST
@@ -283,7 +283,7 @@ def test_a_package_that_cannot_help_is_told_and_the_url_is_next(web, package, me
     file = File(name="counts.bin", sha256=DIGEST, bytes=len(CONTENT), package=package)
     with pytest.raises(WorldError) as caught:
         fetch(file)
-    assert f"package: {message}" in str(caught.value) or message in str(caught.value)
+    assert "\n  package: " in str(caught.value) and message in str(caught.value)
     web.replies = [{}]
     assert fetch(file.model_copy(update={"url": web.url})).read_bytes() == CONTENT
 
@@ -292,7 +292,7 @@ def test_a_package_is_found_by_its_distribution(tmp_path, monkeypatch):
     (tmp_path / "data.bin").write_bytes(CONTENT)
     found = SimpleNamespace(locate_file=lambda path: tmp_path / path)
     monkeypatch.setattr(module, "distribution", {"made-up": found}.__getitem__)
-    package = {"distribution": "made-up", "path": "data.bin"}
+    package = PackagedSource(distribution="made-up", path="data.bin")
     assert fetch(File(name="x", sha256=DIGEST, bytes=1, package=package)) == tmp_path / "data.bin"
 
 

@@ -2,6 +2,7 @@
 
 import gzip
 import shutil
+from types import SimpleNamespace
 
 import anndata
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
+from cellzoo.converters.rdata_objects import r_matrix
 from cellzoo.converters.readers import open_h5ad, read_source
 from cellzoo.errors import InputError
 
@@ -191,18 +193,17 @@ def test_a_list_of_r_holds_cells_by_genes_and_a_data_frame(make_card, mirror, r_
     assert list(ours.obs_names) == list(node["counts"].coords["dim_0"].values)
 
 
-def test_a_seurat_object_is_walked_through_its_slots(make_card, mirror, r_file):
-    node = r_file(mirror / SEURAT)["mmu_subset"]
+def test_a_seurat_object_is_walked_through_its_slots(make_card, mirror):
     matrix = {"file": "x.rda", "object": "mmu_subset/assays/RNA/counts", "orientation": "genes_by_cells"}
     obs = {"columns": {"label": {"file": "x.rda", "object": "mmu_subset/meta.data/cell_type_annotation_broad"}}}
     files = {"x.rda": mirror / SEURAT}
-    ours = read_source(make_card(219, matrix, "rdata"), files)
-    assert equal(ours.X, node.assays["RNA"].counts.values.T)
     with pytest.raises(InputError, match="no 'cell_type_annotation_broad' in 'mmu_subset/meta.data/"):
         read_source(make_card(219, matrix, "rdata", obs=obs), files)
     table = {"table": {"file": "x.rda", "object": "mmu_subset/meta.data"}}
     ours = read_source(make_card(219, matrix, "rdata", obs=table), files)
     assert ours.obs["cell_type_annotation_broad"].value_counts().iloc[0] == 10
+    assert ours.obs["nCount_RNA"].tolist() == ours.X.sum(axis=1).A1.tolist()
+    assert ours.obs["nFeature_RNA"].tolist() == ours.X.getnnz(axis=1).tolist()
 
 
 R_REFUSED = {
@@ -239,7 +240,8 @@ R_REFUSED = {
     "table of other cells": (
         {"file": "x.rda", "object": "rnaRaw"},
         {"table": {"file": "pbmc_meta.rda", "object": "pbmc_meta", "unmatched": "drop"}},
-        "made-up: no cell of the matrix is in the table of cells: the matrix has 'rna_AGATCGTTCTAGACCA', the table 'AAACATACAACCAC'.",
+        "made-up: no cell of the matrix is in the table of cells: "
+        "the matrix has 'rna_AGATCGTTCTAGACCA', the table 'AAACATACAACCAC'.",
     ),
     "column that is not there": (
         {"file": "x.rda", "object": "rnaRaw"},
@@ -263,8 +265,7 @@ def test_what_an_r_file_does_not_hold_is_said_with_what_it_holds(
         "annot.rda": files_of("zheng2017-sorted-pbmc")["referenceAnnot.rda"],
         "x.rda": mirror / SPARSE,
     }
-    for name in files:  # by the name that the card gives
-        files[name] = shutil.copy(files[name], tmp_path / name)
+    files = {name: shutil.copy(path, tmp_path / name) for name, path in files.items()}  # named as in the card
     matrix = {"file": "pbmc_meta.rda", "orientation": "genes_by_cells"} | matrix
     with pytest.raises(InputError) as caught:
         read_source(make_card(250, matrix, "rdata", obs=obs), files)
@@ -392,7 +393,10 @@ TABLES = {
     "no rows": ([["", "g0"]], "x.csv: cannot be read as a table of numbers: No columns to parse"),
     "a longer row": ([["", "g0"], ["c1", "1"], ["c2", "1", "2"]], "x.csv: cannot be read as a table of numbers: "),
     "a shorter row": ([["", "g0", "g1"], ["c1", "1", "2"], ["c2", "1"]], "x.csv: cannot be read as a table of num"),
-    "a longer header": ([["", "g0", "g1"], ["c1", "1"]], "made-up: the matrix is (1, 1), with 1 cell and 2 gene names."),
+    "a longer header": (
+        [["", "g0", "g1"], ["c1", "1"]],
+        "made-up: the matrix is (1, 1), with 1 cell and 2 gene names.",
+    ),
 }
 
 
@@ -477,5 +481,18 @@ def test_names_of_the_table_stay_the_text_they_are(make_card, write_table):
     names = ["001", "1E5"]
     files = write_table("x.csv", None, [["", "g0"], *([name, "1"] for name in names)])
     files |= write_table("obs.csv", None, [["", "label"], *([name, f"is {name}"] for name in names)])
-    card = make_card(3, {"file": "x.csv"}, "table", obs={"table": {"file": "obs.csv"}})
-    assert list(read_source(card, files).obs["label"]) == ["is 001", "is 1E5", "is NA"]
+    for spec in ({}, {"index": "cell"}):
+        header = [["label"], ["cell", "label"]][bool(spec)]
+        files |= write_table("obs.csv", None, [header, *([name, f"is {name}"] for name in names)])
+        card = make_card(2, {"file": "x.csv"}, "table", obs={"table": {"file": "obs.csv"} | spec})
+        assert list(read_source(card, files).obs["label"]) == ["is 001", "is 1E5"]
+
+
+@pytest.mark.parametrize("kind", ["dsCMatrix", "dtCMatrix", "dgRMatrix"])
+def test_a_sparse_matrix_that_stores_its_values_otherwise_is_refused_not_misread(kind):
+    slots = {"j": [0], "p": [0, 1, 1]} if kind == "dgRMatrix" else {"i": [0], "p": [0, 0, 1], "uplo": ["U"]}
+    names = [np.array(["a", "b"]), np.array(["a", "b"])]
+    node = SimpleNamespace(x=[5.0], Dim=[2, 2], Dimnames=names, **slots, **{"class": [kind]})
+    with pytest.raises(InputError) as caught:
+        r_matrix(node, "x.rda: x")
+    assert str(caught.value) == f"x.rda: x: is of R class ['{kind}'], expected a matrix."

@@ -72,6 +72,22 @@ def test_release_and_pull_give_bit_identical_predictions(run, cells, remote):
         assert np.array_equal(after.obsm[model.key], before.obsm[model.key])
 
 
+def test_models_are_listed(run, remote):
+    from cellzoo.hub.remote import open_remote
+
+    release = push(run, "acme", "1.0.0", remote)
+    assert open_remote(remote).models() == [release.id]
+
+
+def test_a_model_can_be_given_by_name_to_annotate(run, cells, tmp_path, monkeypatch):
+    monkeypatch.setenv("CELLZOO_REMOTE", str(tmp_path / "hub"))
+    release = push(run, "acme", "1.0.0")
+    cells.write_h5ad(tmp_path / "in.h5ad")
+    by_name = cellzoo.annotate(tmp_path / "in.h5ad", release.id, threshold=0.6)
+    by_model = cellzoo.annotate(cells, cellzoo.from_pretrained(run), threshold=0.6)
+    assert (by_name.obs["cellzoo_cell_type"] == by_model.obs["cellzoo_cell_type"]).all()
+
+
 def test_a_release_is_immutable_and_the_next_one_is_the_newest(run, remote):
     first = push(run, "acme", "1.0.0", remote)
     with pytest.raises(InputError, match=rf"v1.0.0 is already released, as commit {first.commit}; .*make a new one"):

@@ -198,8 +198,8 @@ def few_genes(cells):
         pytest.param(
             log_normalized,
             CountsError,
-            r"no raw counts found.*X: \d+ of \d+ values are not integers \(largest [\d.]+\): log-normalized, not counted"
-            r".*Save the counts before normalizing",
+            r"no raw counts found.*X: \d+ of \d+ values are not integers \(largest [\d.]+\): log-normalized, not "
+            r"counted.*Save the counts before normalizing",
             id="log-normalized X and no counts anywhere",
         ),
         pytest.param(scaled, CountsError, r"X: \d+ values are negative .*: scaled, not counted", id="scaled"),

@@ -60,6 +60,7 @@ def test_a_coarse_label_says_nothing_about_the_leaves_below_it():
     logits = torch.tensor([[0.3, -0.2, 1.0]], requires_grad=True)
     aggregated_cross_entropy(logits, torch.tensor([[True, True, False]])).backward()
     inside = torch.softmax(logits.detach()[:, :2], dim=1)
+    assert logits.grad is not None
     share = logits.grad[:, :2] / logits.grad[:, :2].sum()
     assert torch.allclose(share, inside, atol=1e-6)
 
@@ -72,8 +73,7 @@ def test_a_cell_whose_label_has_no_leaf_is_an_error():
 @pytest.mark.parametrize("count", [0, 1, 7, 300])
 @pytest.mark.parametrize(("mean", "dispersion"), [(0.1, 0.5), (3.0, 2.0), (250.0, 10.0)])
 def test_equation_1_is_scipys_negative_binomial(count, mean, dispersion):
-    ours = nb_nll(
-        *(torch.tensor([[value]], dtype=torch.float64) for value in (count, mean)), torch.tensor([dispersion])
-    )
+    x, mu, theta = (torch.tensor([[value]], dtype=torch.float64) for value in (count, mean, dispersion))
+    ours = nb_nll(x, mu, theta[0])
     scipys = -nbinom.logpmf(count, dispersion, dispersion / (dispersion + mean))
     assert ours.item() == pytest.approx(scipys, rel=1e-5)

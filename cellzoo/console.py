@@ -1,0 +1,98 @@
+"""What the command line shows: messages on stderr, tables on stdout, bars on a terminal."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cellzoo.errors import Finding
+
+if TYPE_CHECKING:
+    import anndata
+
+
+def told(adata: anndata.AnnData) -> None:
+    """Say where the counts and genes of an annotated file came from, and how many cells were called what."""
+    notes = adata.uns["cellzoo"]
+    say(f"counts: {notes['counts']}, median {notes['median_counts_per_cell']:.0f} a cell")
+    say(
+        f"genes: {notes['genes_used']} of the model's {notes['genes_of_model']} ({notes['gene_overlap']:.1%}), "
+        f"named in {notes['gene_names']}"
+    )
+    if notes["gene_overlap"] < 0.5:
+        say("warning: less than half of the genes the model learned from; expect coarser and less certain calls")
+    if notes["cells_without_counts"]:
+        say(f"warning: {notes['cells_without_counts']} cells have no counts of the model's genes; they are unknown")
+    if "cellzoo_cell_type" in adata.obs:
+        for label, number in adata.obs["cellzoo_cell_type"].value_counts().items():
+            say(f"{number:8d}  {label}")
+
+
+def report(dataset: str, adata: anndata.AnnData) -> None:
+    """Say what became of the gene names and counts of a streamlined data set."""
+    report = json.loads(adata.uns["cellzoo"]["report"])
+    genes = report["genes"]
+    kept = report["counts_kept"] / report["counts_in_source"]
+    lost = {name: genes[name]["number"] for name in ("outside", "ambiguous", "conflicts", "unmapped")}
+    say(
+        f"{dataset}: {report['cells']} cells, {genes['mapped']} of {genes['names']} gene names onto {genes['genes']} "
+        f"genes, {kept:.1%} of the counts kept; not kept: {lost['outside']} of other biotypes, {lost['unmapped']} "
+        f"unknown names, {lost['ambiguous']} ambiguous, {lost['conflicts']} that would have joined another gene"
+    )
+
+
+def say_metrics(metrics: dict[str, Any]) -> None:
+    """Say the metrics of a model."""
+    for role, values in metrics.items():
+        if values is None:
+            say(f"{role}: no cells were held out")
+            continue
+        numbers = [f"{name} {value:.4g}" for name, value in values.items() if isinstance(value, int | float)]
+        say(f"{role}: {', '.join(numbers)}")
+
+
+def say(text: str) -> None:
+    """Print one line on stderr."""
+    click.echo(text, err=True)
+
+
+def warn(findings: list[Finding]) -> None:
+    """Print findings on stderr."""
+    for finding in findings:
+        click.echo(str(finding), err=True)
+
+
+def table(columns: list[str], rows: list[list[str]]) -> None:
+    """Print a table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        table.add_row(*row)
+    Console(width=None if sys.stdout.isatty() else 240, markup=False, emoji=False).print(table)
+
+
+@contextmanager
+def bars() -> Iterator[Callable[[str, int, int], None]]:
+    """Give a function that draws a bar on a terminal and is quiet in a pipe."""
+    if not sys.stderr.isatty():
+        yield lambda *_: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as drawn:
+        tasks: dict[str, Any] = {}
+
+        def show(name: str, done: int, total: int) -> None:
+            if name not in tasks:
+                tasks[name] = drawn.add_task(name, total=total)
+            drawn.update(tasks[name], completed=done)
+
+        yield show

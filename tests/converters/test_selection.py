@@ -1,0 +1,159 @@
+"""Selection: data sets by card, described without a byte of them, loaded on demand."""
+
+import shutil
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+
+import cellzoo
+from cellzoo.converters import selection as module
+from cellzoo.converters.selection import open_registry
+from cellzoo.errors import InputError, NotFoundError, WorldError
+from cellzoo.registry.catalogue import PACKAGED, TERM_FIELDS
+from cellzoo.registry.genes import gene_space
+
+
+@pytest.fixture
+def zoo():
+    return open_registry()
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """Return the folder of a copy of the packaged cards."""
+    shutil.copytree(PACKAGED, tmp_path / "cards")
+    return tmp_path / "cards"
+
+
+@pytest.fixture
+def no_fetch(monkeypatch):
+    """Fail where a file is asked for."""
+    monkeypatch.setattr(module, "fetch", lambda *_: pytest.fail("a file was asked for"))
+
+
+def test_the_face_opens_the_packaged_registry():
+    zoo = cellzoo.open_registry()
+    assert "tenx-pbmc3k" in zoo.ids
+    assert list(zoo.ids) == sorted(zoo.ids)
+
+
+def test_a_selection_is_a_mapping_in_the_order_of_ids(zoo, no_fetch):
+    selected = zoo.datasets(tissue="pancreas")
+    assert list(selected) == ["baron2016-human", "segerstolpe2016-human"]
+    assert len(selected) == 2
+    assert selected["baron2016-human"].card.study.year == 2016
+    assert repr(selected) == "Selection(2 data sets: baron2016-human, segerstolpe2016-human)"
+    with pytest.raises(KeyError):
+        selected["tenx-pbmc3k"]
+
+
+def test_a_selection_follows_the_ontology(zoo, no_fetch):
+    selected = zoo.datasets(organism="Homo sapiens", tissue="blood", cell_type="T cell")
+    assert "tenx-pbmc3k" in selected and "baron2016-human" not in selected
+    assert len(zoo.datasets(tissue="brain")) == 0
+
+
+def test_the_summary_comes_from_the_cards_alone(zoo, no_fetch):
+    table = zoo.datasets().obs_summary()
+    assert list(table.index) == list(zoo.ids) and table.index.name == "id"
+    assert list(table) == ["status", "cells", "study", "year", *TERM_FIELDS, "title"]
+    row = table.loc["segerstolpe2016-human"]
+    assert (row["cells"], row["year"], row["status"]) == (702, 2016, "verified")
+    assert (row["tissue"], row["disease"]) == ("islet of Langerhans", "normal, type 2 diabetes mellitus")
+    assert row["sex"] == "unknown"
+    assert "pancreatic A cell" in row["cell_type"]
+    assert table["cells"].sum() == sum(card.cells_expected for card in zoo.registry.cards())
+
+
+def test_the_summary_of_nothing_is_an_empty_table(zoo):
+    assert zoo.datasets(tissue="brain").obs_summary().empty
+
+
+def test_a_term_that_no_ontology_knows_never_stops_the_summary(copy):
+    path = copy / "datasets" / "tenx-pbmc3k.cell_type.tsv"
+    path.write_text(path.read_text().replace("CL:0000233\t", "CL:9999999\t").replace("CL:0000451\t", "dendritic\t"))
+    table = open_registry(copy).datasets().obs_summary()
+    assert {"CL:9999999", "dendritic"} <= set(str(table.loc["tenx-pbmc3k", "cell_type"]).split(", "))
+    assert len(table) == 7
+
+
+def test_a_bad_card_is_left_out_and_told(copy):
+    (copy / "datasets" / "tenx-pbmc3k.cell_type.tsv").unlink()
+    (copy / "datasets" / "onek1k-subset.yaml").write_text("id: [")
+    zoo = open_registry(copy)
+    table = zoo.datasets().obs_summary()
+    assert len(table) == 5
+    assert [finding.code for finding in zoo.registry.problems] == ["CARD002", "MAP001"]
+    assert len(zoo.ids) == 7, "readable or not"
+
+
+def test_an_id_that_is_not_there_is_refused_with_the_nearest(zoo):
+    with pytest.raises(NotFoundError, match="no data set 'tenx-pbmc4k' in .*; nearest 'tenx-pbmc3k'"):
+        zoo["tenx-pbmc4k"]
+
+
+# loading, on the smallest of the real data sets
+
+
+@pytest.fixture
+def small(zoo):
+    return zoo["pbmc68k-reduced"]
+
+
+def test_load_fetches_reads_and_streamlines(small):
+    adata = small.load()
+    assert adata.shape == (700, 20_120)
+    assert adata.uns["cellzoo"]["dataset_id"] == "pbmc68k-reduced"
+    assert adata.obs["cell_type"].value_counts().index[0] == "dendritic cell"
+
+
+def test_load_takes_another_gene_space(small):
+    name = gene_space("Homo sapiens").name.replace("protein_coding", "all")
+    for space in (name, gene_space(name)):
+        adata = small.load(space)
+        assert adata.n_vars > 70_000
+        assert adata.uns["cellzoo"]["gene_space"] == name
+    with pytest.raises(NotFoundError, match="no gene space 'gencode'"):
+        small.load("gencode")
+    with pytest.raises(InputError, match="the names are of NCBITaxon:9606, the gene space mus_musculus-"):
+        small.load("Mus musculus")
+
+
+def test_source_keeps_the_genes_and_columns_of_the_study(small):
+    adata = small.source()
+    assert adata.shape == (700, 765)
+    assert {"bulk_labels", "louvain"} <= set(adata.obs)
+    assert (adata.X.data == np.rint(adata.X.data)).all()
+
+
+def test_fetch_gives_each_file_of_the_card(zoo, mirror, monkeypatch):
+    monkeypatch.setenv("CELLZOO_MIRROR", str(mirror))
+    files = zoo["tenx-pbmc3k"].fetch()
+    assert {name: path.name[:8] for name, path in files.items()} == {
+        "pbmc3k.rda": "d8f27cd6",
+        "pbmc_meta.rda": "df238012",
+    }
+
+
+def test_write_makes_the_folder_and_leaves_only_the_file(small, tmp_path):
+    adata = anndata.AnnData(np.ones((2, 1), dtype=np.float32), obs=pd.DataFrame(index=list("ab")))
+    path = small.write(adata, tmp_path / "new" / "folder")
+    assert path == tmp_path / "new" / "folder" / "pbmc68k-reduced.h5ad"
+    assert list(path.parent.iterdir()) == [path]
+    assert anndata.read_h5ad(path).shape == (2, 1)
+
+
+def test_a_write_that_fails_leaves_what_was_there(small, tmp_path, monkeypatch):
+    (tmp_path / "pbmc68k-reduced.h5ad").write_text("before")
+    adata = anndata.AnnData(np.ones((2, 1), dtype=np.float32), obs=pd.DataFrame(index=list("ab")))
+
+    def full(self, path, **_):
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(anndata.AnnData, "write_h5ad", full)
+    with pytest.raises(WorldError, match=r"pbmc68k-reduced.h5ad: cannot be written: No space left on device"):
+        small.write(adata, tmp_path)
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("pbmc68k-reduced.h5ad", "before")]

@@ -1,0 +1,260 @@
+"""Training: the split is honest, the seed decides, coarse labels help, and the models beat what a user would pick."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cellzoo.converters.selection import open_registry
+from cellzoo.errors import CardError, InputError
+from cellzoo.models.data import TEST, TRAIN, VALIDATION, assemble, short_digest
+from cellzoo.models.evaluate import calibration_error, evaluate_celltype
+from cellzoo.models.labels import LabelSpace
+from cellzoo.models.recipe import Recipe, load_recipe
+from cellzoo.models.run import evaluate_run, run_recipe
+from cellzoo.models.train import evaluate, train
+from cellzoo.registry.catalogue import PACKAGED
+
+ROOT = Path(__file__).parents[2]
+B, CD4, CD8, NK, MONOCYTE, T = "CL:0000236", "CL:0000624", "CL:0000625", "CL:0000623", "CL:0000576", "CL:0000084"
+FAST = {"epochs": 6, "batch_size": 256}
+
+
+def recipe(**changes) -> Recipe:
+    base = {"organ": "blood", "topology": "linear", "data": {"datasets": ["pbmc68k-reduced"]}, "train": FAST}
+    return Recipe.model_validate(base | changes)
+
+
+@pytest.fixture
+def blood(mirror, monkeypatch):
+    monkeypatch.setenv("CELLZOO_MIRROR", str(mirror))
+    return open_registry()
+
+
+def test_data_sets_of_one_study_are_on_one_side_of_a_split(blood):
+    zheng = ["zheng2017-sorted-pbmc", "zheng2017-pbmc14k", "pbmc68k-reduced"]
+    data = assemble(
+        recipe(
+            data={"datasets": ["tenx-pbmc3k", *zheng]},
+            split={"test": {"studies": ["zheng2017-sorted-pbmc"]}},  # names one data set, holds out its study
+        ),
+        blood,
+    )
+    assert set(data.dataset[data.role == TEST]) == set(zheng)
+    assert set(data.dataset[data.role != TEST]) == {"tenx-pbmc3k"}
+    assert data.lock["cells"] == {TRAIN: 2374, VALIDATION: 264, TEST: 2140 + 3500 + 700}
+    assert {entry["id"]: entry["role"] for entry in data.lock["datasets"]} == {
+        "tenx-pbmc3k": TRAIN,
+        **dict.fromkeys(zheng, TEST),
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"split": {"test": {"studies": ["10.1/nope"]}}},
+            r"'10.1/nope'\] is no study of the data; there are \['10.1038",
+        ),
+        ({"split": {"test": {"studies": ["pbmc68k-reduced"]}}}, "holds out every study"),
+        ({"data": {"datasets": ["nope"]}}, "no data set 'nope'"),
+        ({"data": {"where": {"tissue": "brain"}}}, "no data set matches"),
+        ({"organism": "Mus musculus"}, "pbmc68k-reduced is Homo sapiens, the recipe Mus musculus"),
+        ({"organism": "human"}, "organism 'human' is not known; use one of"),
+    ],
+)
+def test_a_recipe_that_cannot_be_followed_says_why(zoo, changes, message):
+    with pytest.raises((InputError, LookupError), match=message):
+        assemble(recipe(**changes), zoo)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        ("organ: blood\ndata: {datasets: []}\n", 2, "give either datasets"),
+        ("organ: blood\ndata: {datasets: [a]}\nepochs: 3\n", 3, "epochs: unknown key"),
+        ("organ: Blood!\ndata: {datasets: [a]}\n", 1, "organ: String should match pattern"),
+        ("data: {datasets: [a]}\n", 1, "organ: is missing"),
+        (
+            "organ: blood\ndata: {datasets: [a]}\nsplit:\n  test: {cells: 1.5}\n",
+            4,
+            "split.test.cells: Input should be less",
+        ),
+    ],
+)
+def test_findings_in_a_recipe_have_their_line(tmp_path, text, line, message):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text)
+    with pytest.raises(CardError, match=message) as caught:
+        load_recipe(path)
+    assert caught.value.findings[0].line == line
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(zoo):
+    def weights(seed):
+        chosen = recipe(train=FAST | {"seed": seed}, split={"test": {"cells": 0.2}})
+        return train(chosen, assemble(chosen, zoo))[0].network.state_dict()["layers.0.weight"].numpy()
+
+    first = weights(1)
+    assert np.array_equal(first, weights(1))
+    assert not np.array_equal(first, weights(2))
+
+
+def test_test_cells_have_no_part_in_training(zoo):
+    """Whatever the test cells hold, weights and label space are the same."""
+    chosen = recipe(split={"test": {"cells": 0.2}})
+    honest, spoiled = assemble(chosen, zoo), assemble(chosen, zoo)
+    rows = spoiled.rows(TEST)
+    spoiled.counts[rows] = spoiled.counts[rows].multiply(7).tocsr()
+    spoiled.terms[rows] = "CL:0000169"
+    one, other = (train(chosen, data)[0] for data in (honest, spoiled))
+    assert one.labels == other.labels
+    for name, tensor in one.network.state_dict().items():
+        assert np.array_equal(tensor.numpy(), other.network.state_dict()[name].numpy()), name
+
+
+def test_evaluating_a_run_again_gives_its_metrics(trained, zoo):
+    run, model, data = trained
+    stored = json.loads((run / "release" / "metrics.json").read_text())
+    assert evaluate_run(run, zoo) == pytest.approx(stored, rel=1e-6) or evaluate(model, data) == stored
+    assert model.about["training_data"] == f"zoo-{short_digest(data.lock)}"
+
+
+def test_a_run_is_never_overwritten(trained, zoo):
+    with pytest.raises(InputError, match="holds a run already"):
+        run_recipe(recipe(), zoo, trained[0])
+
+
+def test_a_reconstruction_beats_the_mean_cell_and_survives_its_release(zoo, tmp_path):
+    from cellzoo.models.artifact import read_artifact
+
+    chosen = recipe(task="embedding", topology="linear", split={"test": {"cells": 0.2}}, train={"epochs": 150})
+    model, data, metrics = run_recipe(chosen, zoo, tmp_path / "run")
+    assert metrics["test"]["nb_nll"] < metrics["test"]["nb_nll_mean_cell"]
+    again = read_artifact(tmp_path / "run" / "release", smoke=True)
+    cells = zoo["pbmc68k-reduced"].source()[:20].copy()
+    assert again.embed(cells).obsm["X_cellzoo_embedding_linear"].shape == (20, 64)
+    out = again.reconstruct(cells)
+    assert out.shape == (20, int(model.learned.sum()))
+    assert np.corrcoef(out.X.sum(axis=1), np.asarray(cells.X.sum(axis=1)).ravel())[0, 1] > 0.9
+    with pytest.raises(InputError, match="is an embedding; use `cellzoo embed`"):
+        again.annotate(cells)
+
+
+# --- metrics
+
+
+def test_metrics_by_hand():
+    labels = LabelSpace.from_seen([B, CD4, CD8])  # sorted: B, CD4, CD8
+    probability = np.array([[0.8, 0.1, 0.1], [0.1, 0.6, 0.3], [0.1, 0.3, 0.6], [0.5, 0.3, 0.2], [0.2, 0.3, 0.5]])
+    terms = [B, CD4, T, T, NK]
+    result = evaluate_celltype(probability, terms, labels)
+    assert (result["cells"], result["outside"]) == (4, 1)  # NK has no leaf
+    assert result["accuracy"] == 0.75  # the fourth, a T cell, is called B
+    assert result["aggregated_accuracy"] == 0.75  # 0.3 + 0.2 > 0.5 no
+    f1 = {term: entry["f1"] for term, entry in result["classes"].items()}
+    assert f1 == pytest.approx({B: 2 / 3, CD4: 1.0, T: 2 / 3})
+    assert result["macro_f1"] == pytest.approx((2 / 3 + 1 + 2 / 3) / 3)
+
+
+def test_metrics_of_leaf_labels_are_those_of_scikit_learn():
+    from sklearn.metrics import accuracy_score, f1_score
+
+    random = np.random.default_rng(0)
+    labels = LabelSpace.from_seen([B, CD4, CD8, NK])
+    probability = random.dirichlet(np.ones(4), size=300)
+    truth = random.choice(labels.leaves[:3], size=300)  # one type is never observed
+    called = np.asarray(labels.leaves)[probability.argmax(axis=1)]
+    result = evaluate_celltype(probability, truth.tolist(), labels)
+    assert result["accuracy"] == pytest.approx(accuracy_score(truth, called))
+    assert result["macro_f1"] == pytest.approx(f1_score(truth, called, average="macro", labels=labels.leaves[:3]))
+
+
+def test_calibration_error_by_hand():
+    # bins at 0.2 (one of two right) and 0.9 (both right): (2 * |0.2 - 0.5| + 2 * |0.9 - 1|) / 4
+    found = calibration_error(np.array([0.2, 0.2, 0.9, 0.9]), np.array([True, False, True, True]))
+    assert found == pytest.approx(0.2)
+
+
+# --- what only real studies can show
+
+
+def coarsened(folder: Path, dataset: str) -> Path:
+    """Return a registry in which one data set calls every T cell just that."""
+    registry = Path(shutil.copytree(PACKAGED, folder / "cards"))
+    path = registry / "datasets" / f"{dataset}.cell_type.tsv"
+    rows = path.read_text().splitlines()
+    coarse = [row.split("\t")[0] + f"\t{T}\tT cell" if "T cell" in row else row for row in rows]
+    assert coarse != rows
+    path.write_text("\n".join(coarse) + "\n")
+    return registry
+
+
+@pytest.fixture(scope="module")
+def mixed(mirror, tmp_path_factory):
+    """The linear model of Zheng's cells alone, and with 10x pbmc3k beside them, all T cells of which say just that."""
+    patch = pytest.MonkeyPatch()
+    patch.setenv("CELLZOO_MIRROR", str(mirror))
+    registry = open_registry(coarsened(tmp_path_factory.mktemp("registry"), "tenx-pbmc3k"))
+    result = {}
+    for name, datasets in {"alone": ["zheng2017-pbmc14k"], "mixed": ["zheng2017-pbmc14k", "tenx-pbmc3k"]}.items():
+        chosen = recipe(data={"datasets": datasets}, split={"validation": {"cells": 0.2}}, train={"epochs": 15})
+        data = assemble(chosen, registry)
+        result[name] = (*train(chosen, data), data)
+    third = assemble(recipe(data={"datasets": ["onek1k-subset"]}), registry)
+    patch.undo()
+    return result, third
+
+
+def level(model, counts, measured, groups):
+    """Return the mass of each group of terms in the leaf probabilities, (cells, groups)."""
+    probability = model.probabilities(counts, measured)
+    return np.stack([probability[:, list(model.labels.members(group))].sum(axis=1) for group in groups], axis=1)
+
+
+def test_a_coarse_study_does_not_blur_what_the_other_study_knows(mixed):
+    model, _, data = mixed[0]["mixed"]
+    assert T not in model.labels.leaves
+    rows = data.rows(VALIDATION)
+    rows = rows[(data.dataset[rows] == "zheng2017-pbmc14k") & np.isin(data.terms[rows], ["CL:0000895", "CL:0000900"])]
+    mass = level(model, data.counts[rows], data.measured["zheng2017-pbmc14k"], [CD4, CD8])
+    truth = (data.terms[rows] == "CL:0000900").astype(int)
+    assert len(rows) > 150
+    assert (mass.argmax(axis=1) == truth).mean() > 0.9  # naive CD4 against naive CD8, the hardest pair
+
+
+def test_a_coarse_study_improves_the_boundary_between_lineages(mixed):
+    """On a third study: B, T and monocytes, by likelihood and by accuracy."""
+    (models, third) = mixed
+    groups = [B, T, MONOCYTE]
+    of = {CD4: 1, "CL:0000787": 0, "CL:0000860": 2, "CL:0000875": 2}
+    truth = np.asarray([of[term] for term in third.terms])
+    found = {}
+    for name, (model, _, _) in models.items():
+        mass = level(model, third.counts, third.measured["onek1k-subset"], groups)
+        right = mass[np.arange(len(truth)), truth]
+        found[name] = (-np.log(np.maximum(right, 1e-12)).mean(), (mass.argmax(axis=1) == truth).mean())
+    assert found["mixed"][0] < found["alone"][0]
+    assert found["mixed"][1] > found["alone"][1]
+
+
+def test_on_a_study_it_never_saw_it_beats_logistic_regression_and_celltypist(mirror):
+    """10x pbmc3k and Zheng 2017 teach, OneK1K tests; all methods learn from the same cells."""
+    command = [sys.executable, str(ROOT / "benchmarks" / "annotation.py"), "--json", "onek1k"]
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"CELLZOO_MIRROR": str(mirror), "PATH": "/usr/bin:/bin"},
+    )
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout[done.stdout.index("{") :])["onek1k"]
+    for ours in ("cellzoo mlp-0.1.1", "cellzoo linear-0.0.1"):
+        for theirs in ("LogisticRegression", "CellTypist SGD"):
+            for metric in ("accuracy", "macro_f1"):
+                assert result[ours][metric] > result[theirs][metric], (ours, theirs, metric)
