@@ -22,10 +22,10 @@ def told(adata: anndata.AnnData) -> None:
     say(f"counts: {notes['counts']}, median {notes['median_counts_per_cell']:.0f} a cell")
     say(
         f"genes: {notes['genes_used']} of the model's {notes['genes_of_model']} ({notes['gene_overlap']:.1%}), "
-        f"named in {notes['gene_names']}"
+        f"which carry {notes['weight_overlap']:.1%} of its weight; named in {notes['gene_names']}"
     )
-    if notes["gene_overlap"] < 0.5:
-        say("warning: less than half of the genes the model learned from; expect coarser and less certain calls")
+    if notes["weight_overlap"] < 0.5:
+        say("warning: the genes carry less than half of the model's weight; expect coarser and less certain calls")
     if notes["cells_without_counts"]:
         say(f"warning: {notes['cells_without_counts']} cells have no counts of the model's genes; they are unknown")
     if "cellzoo_cell_type" in adata.obs:

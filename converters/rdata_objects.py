@@ -57,9 +57,7 @@ def _children(node: Any) -> dict[str, Any]:
 def r_matrix(node: Any, where: str) -> tuple[sp.csc_matrix, list[str], list[str]]:
     """Return an R matrix as CSC with its row and column names."""
     names: list[Any]
-    if {"Dim", "x", "i"} <= set(getattr(node, "__dict__", ())) and not hasattr(
-        node, "uplo"
-    ):  # dgC or dgT, not half of one
+    if all(hasattr(node, slot) for slot in ("Dim", "x", "i")) and not hasattr(node, "uplo"):  # dgC, dgT; uplo: a half
         shape = tuple(int(side) for side in node.Dim)
         if hasattr(node, "p"):
             matrix = sp.csc_matrix((np.asarray(node.x), np.asarray(node.i), np.asarray(node.p)), shape=shape)

@@ -22,7 +22,7 @@ from cellzoo.registry.fields import ORGANISMS
 from cellzoo.registry.genes import GeneMapping, GeneSpace, detect_organism, map_genes
 
 FLOOR = 0.1
-"""Smallest share of the genes a model learned from that a file must have."""
+"""Smallest share of a model's weight (`Model.weight`) that the genes of a file must carry."""
 
 NAME_COLUMNS = (
     *("ensembl_id", "ensembl", "gene_ids", "gene_id", "feature_id", "ensembl_gene_id"),
@@ -54,7 +54,7 @@ def prepare(model: Model, adata: anndata.AnnData, layer: str | None = None) -> Q
     """Return the cells of an AnnData in the gene space of a model.
 
     Raises `InputError` for no cells, `CountsError` where no raw counts are found, `GenesError` where the genes are of
-    another organism or where the file has less than a tenth of the genes that the model learned from.
+    another organism or carry less than a tenth of the model's weight.
     """
     if not adata.n_obs:
         raise InputError("the file has no cells.")
@@ -64,17 +64,18 @@ def prepare(model: Model, adata: anndata.AnnData, layer: str | None = None) -> Q
     source, names, mapping = _named(found.var, model.space)
     counts, measured = onto_space(found.matrix, mapping, len(model.space))
     learned = model.learned
-    overlap = float((measured & learned).sum() / learned.sum())
-    if overlap < FLOOR:
-        raise GenesError(_too_few(model, names, source, overlap, int((measured & learned).sum())))
+    used_genes, carried = int((measured & learned).sum()), float(model.weight[measured].sum())
+    if carried < FLOOR:
+        raise GenesError(_too_few(model, names, source, used_genes, carried))
     used = counts[:, np.flatnonzero(learned)]
     notes = {
         "counts": found.where,
         "gene_names": source,
-        "gene_overlap": round(overlap, 4),
+        "gene_overlap": round(used_genes / int(learned.sum()), 4),
+        "weight_overlap": round(carried, 4),
         "genes_of_model": int(learned.sum()),
         "genes_in_file": len(names),
-        "genes_used": int((measured & learned).sum()),
+        "genes_used": used_genes,
         "genes_named_twice": len(mapping.report.duplicates),
         "median_counts_per_cell": float(np.median(np.asarray(used.sum(axis=1)))),
         "cells_without_counts": int((used.getnnz(axis=1) == 0).sum()),
@@ -91,11 +92,13 @@ def _named(var: pd.DataFrame, space: GeneSpace) -> tuple[str, list[str], GeneMap
     return best, candidates[best], mapped[best]
 
 
-def _too_few(model: Model, names: Sequence[str], source: str, overlap: float, used: int) -> str:
+def _too_few(model: Model, names: Sequence[str], source: str, used: int, carried: float) -> str:
     organism, known = detect_organism(names)
+    learned = int(model.learned.sum())
     message = (
-        f"the file has {used} of the {int(model.learned.sum())} genes that {model.name or 'the model'} learned from "
-        f"({overlap:.1%}; at least {FLOOR:.0%} are needed), by the names in {source!r}, for example {list(names[:3])}."
+        f"the file has {used} of the {learned} genes that {model.name or 'the model'} learned from "
+        f"({used / learned:.1%}); they carry {carried:.1%} of its weight, at least {FLOOR:.0%} are needed. "
+        f"The names were taken from {source!r}, for example {list(names[:3])}."
     )
     if organism is not None and organism != model.space.organism:
         mine, yours = ORGANISMS[model.space.organism], ORGANISMS[organism]

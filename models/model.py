@@ -52,6 +52,13 @@ class Model:
         """Return which genes of the space the model learned from, bool (genes,)."""
         return np.asarray(self.network.normalize.learned.numpy(), dtype=bool)
 
+    @property
+    def weight(self) -> np.ndarray:
+        """Return how much of the model hangs on each gene: its share of the squared first weights, (genes,)."""
+        first = self.network.layers[0] if isinstance(self.network, Classifier) else self.network.encoder
+        squares = cast(torch.nn.Linear, first).weight.double().square().sum(dim=0) * self.network.normalize.learned
+        return np.asarray((squares / squares.sum()).numpy())
+
     def named(self, name: str, commit: str) -> Model:
         """Return the same model under its repository id and commit."""
         return replace(self, name=name, commit=commit)

@@ -54,7 +54,7 @@ def test_train_push_pull_annotate_from_the_shell(desk, tmp_path):
     done = call("annotate", desk / "in.h5ad", "--model", model, "--remote", hub, "-o", out)
     assert done.exit_code == 0, done.output
     assert done.stdout.split() == [str(out.with_suffix(".umap.png")), str(out)]
-    assert "genes: 737 of the model's 737 (100.0%), named in index" in done.stderr
+    assert "genes: 737 of the model's 737 (100.0%), which carry 100.0% of its weight; named in index" in done.stderr
     annotated = anndata.read_h5ad(out)
     assert annotated.uns["cellzoo"]["commit"] == commit
     assert all(f"  {label}\n" in done.stderr for label in annotated.obs["cellzoo_cell_type"].unique())
