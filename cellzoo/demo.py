@@ -88,7 +88,9 @@ def run_demo(out: Path, study_split: bool, say: Callable[[str], None]) -> Path:
         story.tell("get", f"{dataset.card.cells_expected} cells, verified and streamlined to data/{path.name}")
 
     _, data, metrics = run_recipe(recipe, zoo, out / "run")
-    story.tell("train", f"{recipe.topology} on {data.lock['cells']['train']} cells of {len(set(data.study))} studies")
+    taught = data.lock["cells"]["train"]
+    sources = [entry["id"] for entry in data.lock["datasets"] if entry["role"] == "train"]
+    story.tell("train", f"{recipe.topology} on {taught} cells of {', '.join(sources)}")
     test = metrics["test"]
     judged = f"{test['cells']} held-out cells: accuracy {test['accuracy']:.3f}, macro F1 {test['macro_f1']:.3f}"
     story.tell("evaluate", judged)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -58,10 +59,11 @@ def train(recipe: Recipe, data: TrainingData, report: Report = lambda *_: None) 
     small.normalize.mean.copy_(torch.from_numpy(mean))
     small.normalize.share.copy_(torch.from_numpy(share))
     batches = _Batches(recipe, data, genes, labels, report)
-    if isinstance(small, Classifier):
-        history = _fit_classifier(small, batches, 1.0 / spread)
-    else:
-        history = _fit_embedding(small, batches)
+    with _one_thread():
+        if isinstance(small, Classifier):
+            history = _fit_classifier(small, batches, 1.0 / spread)
+        else:
+            history = _fit_embedding(small, batches)
     network = _over_space(small, architecture.build(len(data.space), len(labels) if labels else 0), genes)
     about: dict[str, Any] = {
         "organ": recipe.organ,
@@ -89,6 +91,20 @@ def evaluate(model: Model, data: TrainingData) -> dict[str, Any]:
         else:
             metrics[role] = evaluate_embedding(model, data, parts)
     return metrics
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Run torch on one thread: the same sums in the same order on every machine, and no slower on batches this small.
+
+    Measured on two cores: as fast as two threads on an idle machine, four to thirty times faster on a busy one.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _learned_genes(data: TrainingData) -> np.ndarray:
