@@ -7,7 +7,6 @@ only; the transform at prediction is that of the cell alone.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -50,7 +49,6 @@ def train(recipe: Recipe, data: TrainingData, report: Report = lambda *_: None) 
     Test cells are never seen: not by the weights, the label space, the learned genes or the gene means.
     """
     torch.manual_seed(recipe.train.seed)
-    start = time.monotonic()
     architecture = topology(recipe.task, recipe.topology)
     labels = LabelSpace.from_seen(data.terms[data.rows(TRAIN)]) if recipe.task == "celltype" else None
     genes = _learned_genes(data)
@@ -68,7 +66,7 @@ def train(recipe: Recipe, data: TrainingData, report: Report = lambda *_: None) 
     about: dict[str, Any] = {
         "organ": recipe.organ,
         "trained_with": __version__,
-        "training": {"seconds": round(time.monotonic() - start, 1), **recipe.train.model_dump(mode="json")},
+        "training": recipe.train.model_dump(mode="json"),
     }
     model = Model(architecture, network.eval().requires_grad_(False), data.space, labels, about)
     return model, {"history": history, **evaluate(model, data)}
