@@ -55,7 +55,7 @@ def streamline(
             "gene_space": space.name,
             "gene_space_sha256": space.sha256,
             "cellzoo_version": __version__,
-            "report": json.dumps(_report(counts, matrix, mapping)),
+            "report": json.dumps(_report(counts, matrix, mapping) | {"columns_left_out": _left_out(source, card)}),
         },
     }
     return anndata.AnnData(matrix, obs=obs, var=var, uns=uns)
@@ -103,6 +103,12 @@ def _report(counts: sp.csr_matrix, matrix: sp.csr_matrix, mapping: GeneMapping) 
         "counts_kept": after,
         "genes": mapping.summary(EXAMPLES),
     }
+
+
+def _left_out(source: anndata.AnnData, card: DatasetCard) -> list[str]:
+    """Return the columns of cells that no field of the card uses."""
+    used = {getattr(card.cells, name).column for name in Cells.model_fields}
+    return sorted(str(column) for column in source.obs if column not in used)
 
 
 def _obs(source: pd.DataFrame, card: DatasetCard, maps: Mapping[str, LabelMap]) -> pd.DataFrame:

@@ -322,3 +322,12 @@ def test_a_gene_space_of_another_organism_is_refused(card, label_map):
     )
     with pytest.raises(InputError, match="the names are of NCBITaxon:9606, the gene space mus_musculus-"):
         streamline(source, card, {"cell_type": label_map}, gene_space("NCBITaxon:10090"))
+
+
+def test_columns_that_no_field_uses_are_named_in_the_report(mirror, monkeypatch):
+    from cellzoo.converters.selection import open_registry
+
+    monkeypatch.setenv("CELLZOO_MIRROR", str(mirror))
+    report = json.loads(open_registry()["pbmc68k-reduced"].load().uns["cellzoo"]["report"])
+    left_out = {"S_score", "G2M_score", "louvain", "n_counts", "n_genes", "percent_mito", "phase"}
+    assert set(report["columns_left_out"]) == left_out
