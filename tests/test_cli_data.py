@@ -161,7 +161,11 @@ def test_get_writes_the_streamlined_data(mirror, tmp_path, monkeypatch):
     path = tmp_path / "out" / "tenx-pbmc3k.h5ad"
     assert (result.exit_code, result.stdout) == (0, f"{path}\n")
     assert result.stderr.startswith("tenx-pbmc3k: 2638 cells, ")
-    assert "% of the counts kept; not kept: " in result.stderr and result.stderr.count("\n") == 1
+    assert "% of the counts kept; not kept: " in result.stderr
+    assert (
+        "\ntenx-pbmc3k: columns of cells that the card does not use, left out: RNA_snn_res.0.5, UMAP_1" in result.stderr
+    )
+    assert result.stderr.count("\n") == 2
     assert files_in(tmp_path / "out") == [path]
     assert files_in(home()) == [], "what the mirror holds is not copied"
     written, loaded = anndata.read_h5ad(path), open_registry()["tenx-pbmc3k"].load()
