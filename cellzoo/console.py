@@ -38,18 +38,14 @@ def report(dataset: str, adata: anndata.AnnData) -> None:
     report = json.loads(adata.uns["cellzoo"]["report"])
     genes = report["genes"]
     kept = report["counts_kept"] / report["counts_in_source"]
-    if report["columns_left_out"]:
-        say(
-            f"{dataset}: columns of cells that the card does not use, left out: {', '.join(report['columns_left_out'])}"
-        )
     lost = {name: genes[name]["number"] for name in ("outside", "ambiguous", "conflicts", "unmapped")}
     say(
         f"{dataset}: {report['cells']} cells, {genes['mapped']} of {genes['names']} gene names onto {genes['genes']} "
         f"genes, {kept:.1%} of the counts kept; not kept: {lost['outside']} of other biotypes, {lost['unmapped']} "
         f"unknown names, {lost['ambiguous']} ambiguous, {lost['conflicts']} that would have joined another gene"
     )
-    if report["columns_left_out"]:
-        say(f"{dataset}: columns of cells that the card does not use, left out: {', '.join(report['columns_left_out'])}")
+    if unused := report["columns_left_out"]:
+        say(f"{dataset}: columns of cells that the card does not use, left out: {', '.join(unused)}")
 
 
 def say_metrics(metrics: dict[str, Any]) -> None:
