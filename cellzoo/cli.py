@@ -158,18 +158,17 @@ def get(dataset: tuple[str, ...], out: Path, registry: str | None) -> None:
 @registry_option
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def check(path: tuple[Path, ...], registry: str | None, form: str) -> None:
-    """Check cards and label maps: schema, terms, labels. All of the registry, or the cards given."""
+    """Check cards and label maps: schema, terms, labels. All of the registry, or the cards and folders given."""
     from cellzoo.ci.check import check_card, check_registry
     from cellzoo.registry.catalogue import open_registry
 
-    if path:
-        findings = sorted({finding for one in path for finding in check_card(one)})
-    else:
-        findings = check_registry(open_registry(registry))
+    folders: list[Path | str | None] = [one for one in path if one.is_dir()] if path else [registry]
+    findings = {finding for one in path if not one.is_dir() for finding in check_card(one)}
+    findings |= {finding for one in folders for finding in check_registry(open_registry(one))}
     if form == "json":
-        click.echo(json.dumps([finding.as_dict() for finding in findings], indent=1))
+        click.echo(json.dumps([finding.as_dict() for finding in sorted(findings)], indent=1))
     else:
-        for finding in findings:
+        for finding in sorted(findings):
             click.echo(str(finding))
         errors = sum(finding.severity == "error" for finding in findings)
         click.echo(f"{errors} errors, {len(findings) - errors} warnings", err=True)
