@@ -8,6 +8,7 @@
     + IntegrityError               bytes are not the bytes that were pinned, or not safe to open
   x NotFoundError (LookupError)    no such card, term, model or revision: exit code 1
   x WorldError (OSError)           network or disk failed: exit code 3
+    + HeadMovedError (cellzoo.hub.depot) somebody else committed in between
   x MissingExtraError (ImportError) an optional dependency is not installed: exit code 2
 """
 

@@ -1,4 +1,4 @@
-"""What the environment decides, read when it is asked for."""
+"""What the environment decides, read when it is asked for; tokens are read where they are used (`hub.remote`)."""
 
 from __future__ import annotations
 
