@@ -285,7 +285,7 @@ def annotate(  # noqa: PLR0913, PLR0917
 
         points = umap(annotated.obsm[predictor.key])
         annotated.obsm["X_cellzoo_umap"] = points
-        panel = (f"{source.name}, called by {predictor.name or model}", annotated.obs["cellzoo_cell_type"])
+        panel = (f"{source.name}, called by\n{predictor.name or model}", annotated.obs["cellzoo_cell_type"])
         click.echo(draw([panel], points, out.with_suffix(".umap.png")))
     _write(annotated, out)
 

@@ -59,7 +59,8 @@ def draw(panels: Sequence[tuple[str, Any]], points: np.ndarray, path: Path) -> P
             colour.setdefault(name, COLOURS[(len(colour) - 1) % len(COLOURS)])
             where = points[groups == name].T
             axes.scatter(*where, s=size, color=colour[name], label=f"{name} ({sizes[index]})", linewidths=0)
-        axes.set(title=title, xlabel="UMAP 1", ylabel="UMAP 2", xticks=[], yticks=[])
+        axes.set_title(title, fontsize=9)
+        axes.set(xlabel="UMAP 1", ylabel="UMAP 2", xticks=[], yticks=[])
         axes.spines[["top", "right"]].set_visible(False)
         legend = axes.legend(loc="upper left", bbox_to_anchor=(0.0, -0.06), frameon=False, fontsize=8)
         for handle in legend.legend_handles:
