@@ -16,13 +16,13 @@ import pandas as pd
 
 from cellzoo import __version__
 from cellzoo.errors import CardError, InputError, MissingExtraError, WorldError
+from cellzoo.registry.fields import UNKNOWN
 from cellzoo.registry.ontology import load
 
 if TYPE_CHECKING:
     from cellzoo.converters.selection import Zoo
     from cellzoo.models.data import TrainingData
 
-UNKNOWN = "unknown"
 
 PACKAGED = {"organ": "blood", "data": {"datasets": ["pbmc68k-reduced"]}, "split": {"test": {"cells": 0.2}}}
 """Recipe on the data that scanpy carries: one study, so cells are held out."""

@@ -121,7 +121,7 @@ def _obs(source: pd.DataFrame, card: DatasetCard, maps: Mapping[str, LabelMap]) 
             continue
         terms, original = _terms(source, card, name, field, maps.get(name), findings)
         obs[f"{name}_ontology_term_id"] = pd.Categorical(terms)
-        obs[name] = pd.Categorical([_label(term) for term in terms.categories[terms.codes]])
+        obs[name] = pd.Categorical(np.asarray([_label(term) for term in terms.categories], dtype=object)[terms.codes])
         if original is not None:
             obs[f"{name}_original"] = original
     if findings:

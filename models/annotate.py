@@ -16,9 +16,8 @@ from cellzoo import __version__
 from cellzoo.converters.counts import find_counts
 from cellzoo.converters.streamline import onto_space
 from cellzoo.errors import GenesError, InputError
-from cellzoo.models.labels import UNKNOWN
 from cellzoo.models.model import Model
-from cellzoo.registry.fields import ORGANISMS
+from cellzoo.registry.fields import ORGANISMS, UNKNOWN
 from cellzoo.registry.genes import GeneMapping, GeneSpace, detect_organism, map_genes
 
 FLOOR = 0.1
@@ -67,7 +66,8 @@ def prepare(model: Model, adata: anndata.AnnData, layer: str | None = None) -> Q
     used_genes, carried = int((measured & learned).sum()), float(model.weight[measured].sum())
     if carried < FLOOR:
         raise GenesError(_too_few(model, names, source, used_genes, carried))
-    used = counts[:, np.flatnonzero(learned)]
+    used = sp.csr_matrix(counts.multiply(learned[None, :]))
+    used.eliminate_zeros()
     notes = {
         "counts": found.where,
         "gene_names": source,
@@ -80,7 +80,7 @@ def prepare(model: Model, adata: anndata.AnnData, layer: str | None = None) -> Q
         "median_counts_per_cell": float(np.median(np.asarray(used.sum(axis=1)))),
         "cells_without_counts": int((used.getnnz(axis=1) == 0).sum()),
     }
-    return Query(sp.csr_matrix(counts.multiply(learned[None, :])), measured, notes)
+    return Query(used, measured, notes)
 
 
 def _named(var: pd.DataFrame, space: GeneSpace) -> tuple[str, list[str], GeneMapping]:

@@ -14,11 +14,10 @@ import scipy.sparse as sp
 from cellzoo.converters.selection import Dataset, Zoo
 from cellzoo.errors import InputError
 from cellzoo.models.recipe import Recipe
-from cellzoo.registry.fields import ORGANISMS
+from cellzoo.registry.fields import ORGANISMS, UNKNOWN
 from cellzoo.registry.genes import GeneSpace, gene_space
 from cellzoo.registry.ontology import load
 
-UNKNOWN = "unknown"
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 
 
@@ -48,11 +47,6 @@ class TrainingData:
     def rows(self, role: str) -> np.ndarray:
         """Return the row numbers of a role."""
         return np.flatnonzero(self.role == role)
-
-    def known(self, rows: np.ndarray) -> np.ndarray:
-        """Return which genes were measured in each of the given cells, bool (cells, genes)."""
-        names, inverse = np.unique(self.dataset[rows], return_inverse=True)
-        return np.stack([self.measured[str(name)] for name in names])[inverse]
 
 
 def short_digest(lock: dict[str, Any]) -> str:

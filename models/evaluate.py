@@ -9,10 +9,11 @@ import numpy as np
 import torch
 
 from cellzoo.models.data import TrainingData
-from cellzoo.models.labels import THRESHOLD, UNKNOWN, LabelSpace
+from cellzoo.models.labels import THRESHOLD, LabelSpace
 from cellzoo.models.losses import aggregated_accuracy, nb_nll
 from cellzoo.models.model import BATCH, Model
 from cellzoo.models.networks import LinearEmbedding
+from cellzoo.registry.fields import UNKNOWN
 
 BINS = 15  # of the calibration error
 

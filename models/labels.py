@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from cellzoo.errors import InputError
+from cellzoo.registry.fields import UNKNOWN
 from cellzoo.registry.ontology import Ontology, load
 
-UNKNOWN = "unknown"
 THRESHOLD = 0.5
 """Probability that a call must reach by default."""
 RELATIONS = ("is_a",)

@@ -12,7 +12,7 @@ import pandas as pd
 
 from cellzoo.converters.write import replacing
 from cellzoo.errors import MissingExtraError
-from cellzoo.models.labels import UNKNOWN
+from cellzoo.registry.fields import UNKNOWN
 
 SEED = 0
 GREY = "#b8b8b8"
