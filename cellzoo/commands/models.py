@@ -1,0 +1,175 @@
+"""Commands for models: list, train, evaluate, publish, fetch, apply."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cellzoo.commands.shared import Command, FileIn, json_option, open_zoo, registry_option, remote_option
+from cellzoo.console import bars, say, say_metrics, table, told
+from cellzoo.errors import CellzooError
+
+if TYPE_CHECKING:
+    import anndata
+
+layer_option = click.option("--layer", help="Where the raw counts are: X, raw or a layer. Found by itself otherwise.")
+
+
+@click.command(cls=Command)
+@click.option("--task", type=click.Choice(["celltype", "embedding"]), help="What the models do.")
+@click.option("--organism", help="human or mouse.")
+@click.option("--organ", help="Organ, as in the models' names.")
+@remote_option
+@json_option
+def models(task: str | None, organism: str | None, organ: str | None, remote: str | None, as_json: bool) -> None:
+    """List the models of a hub, with their newest release."""
+    from cellzoo import settings
+    from cellzoo.hub.names import parse
+    from cellzoo.hub.remote import open_remote
+
+    place = open_remote(remote or settings.remote())
+    rows = []
+    for name in place.models():
+        try:
+            model = parse(name)
+        except CellzooError:  # a repo that is tagged cellzoo but not named as one of its models
+            continue
+        if all(
+            want in {None, have}
+            for want, have in [(task, model.task), (organism, model.organism), (organ, model.organ)]
+        ):
+            releases = [tag for tag in place.tags(name) if tag.startswith("v")]
+            rows.append({"id": name, "release": releases[-1] if releases else "", **asdict(model)})
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+    elif rows:
+        columns = ["id", "release", "task", "topology", "organism", "organ"]
+        table(columns, [[row[column] for column in columns] for row in rows])
+    else:
+        say("No model matches.")
+
+
+@click.command(cls=Command)
+@click.argument("recipe", type=FileIn)
+@click.option("-o", "--out", type=FileIn, required=True, help="Folder for the run.")
+@registry_option
+def train(recipe: Path, out: Path, registry: str | None) -> None:
+    """Train what a recipe says, evaluate it on the held-out studies, write a run folder."""
+    _need_torch()
+    from cellzoo.models.recipe import load_recipe
+    from cellzoo.models.run import run_recipe
+
+    with bars() as progress:
+        _, _, metrics = run_recipe(load_recipe(recipe), open_zoo(registry), out, progress, say)
+    say_metrics(metrics)
+    click.echo(out)
+
+
+@click.command(cls=Command)
+@click.argument("run", type=FileIn)
+@registry_option
+@json_option
+def evaluate(run: Path, registry: str | None, as_json: bool) -> None:
+    """Compute the metrics of a run again, from the cards' bytes and the released weights."""
+    _need_torch()
+    from cellzoo.models.run import evaluate_run
+
+    metrics = evaluate_run(run, open_zoo(registry), say)
+    if as_json:
+        click.echo(json.dumps(metrics, indent=1, sort_keys=True))
+    else:
+        say_metrics(metrics)
+
+
+@click.command(cls=Command)
+@click.argument("run", type=FileIn)
+@click.option("--to", "organization", required=True, help="Organization that publishes.")
+@click.option("--release", required=True, help="Semantic version, for example 1.0.0. A released version never changes.")
+@remote_option
+def push(run: Path, organization: str, release: str, remote: str | None) -> None:
+    """Publish the model of a run as one commit with an immutable tag; print model id and commit."""
+    from cellzoo.hub.release import push as publish
+
+    made = publish(run, organization, release, remote)
+    click.echo(f"{made.id}@{made.tag} {made.commit}")
+
+
+@click.command(cls=Command)
+@click.argument("model")
+@remote_option
+def pull(model: str, remote: str | None) -> None:
+    """Fetch a model (ORG/NAME[@REV]), verify every file and its smoke test, print id and commit."""
+    from cellzoo.hub.release import from_pretrained
+
+    pulled = from_pretrained(model, remote=remote, smoke=True)
+    click.echo(f"{pulled.name or model} {pulled.commit}".rstrip())
+
+
+@click.command(cls=Command)
+@click.argument("source", type=FileIn, metavar="IN.h5ad")
+@click.option("--model", required=True, help="ORG/NAME[@REV], or a folder with a run or a release.")
+@click.option("-o", "--out", type=FileIn, required=True, help="h5ad to write.")
+@click.option("--threshold", type=float, default=0.5, show_default=True, help="Probability that a call must reach.")
+@click.option("--plot/--no-plot", default=True, show_default=True, help="Draw a UMAP beside the output.")
+@layer_option
+@remote_option
+def annotate(  # noqa: PLR0913, PLR0917
+    source: Path, model: str, out: Path, threshold: float, plot: bool, layer: str | None, remote: str | None
+) -> None:
+    """Call the cell types of IN.h5ad in Cell Ontology terms and write OUT.h5ad and OUT.umap.png."""
+    adata, predictor = _query(source, model, out, remote)
+    annotated = predictor.annotate(adata, threshold=threshold, layer=layer)
+    told(annotated)
+    if plot:
+        from cellzoo.models.plot import draw, umap
+
+        points = umap(annotated.obsm[predictor.key])
+        annotated.obsm["X_cellzoo_umap"] = points
+        panel = (f"{source.name}, called by\n{predictor.name or model}", annotated.obs["cellzoo_cell_type"])
+        click.echo(draw([panel], points, out.with_suffix(".umap.png")))
+    _write(annotated, out)
+
+
+@click.command(cls=Command)
+@click.argument("source", type=FileIn, metavar="IN.h5ad")
+@click.option("--model", required=True, help="ORG/NAME[@REV], or a folder with a run or a release.")
+@click.option("-o", "--out", type=FileIn, required=True, help="h5ad to write.")
+@layer_option
+@remote_option
+def embed(source: Path, model: str, out: Path, layer: str | None, remote: str | None) -> None:
+    """Write IN.h5ad with the model's embedding in obsm to OUT.h5ad."""
+    adata, predictor = _query(source, model, out, remote)
+    embedded = predictor.embed(adata, layer=layer)
+    told(embedded)
+    _write(embedded, out)
+
+
+def _need_torch() -> None:
+    from importlib.util import find_spec
+
+    from cellzoo.errors import MissingExtraError
+
+    if find_spec("torch") is None:
+        raise MissingExtraError("training", "models")
+
+
+def _query(source: Path, model: str, out: Path, remote: str | None) -> tuple[anndata.AnnData, Any]:
+    """Return the cells and the model; what can be refused is refused before any work."""
+    from cellzoo.converters.readers import open_h5ad
+    from cellzoo.converters.write import check_writable
+    from cellzoo.hub.release import from_pretrained
+
+    if out.resolve() == source.resolve():
+        raise click.UsageError(f"{out}: is the input; give another file, the input is never overwritten.")
+    check_writable(out)
+    return open_h5ad(source), from_pretrained(model, remote=remote)
+
+
+def _write(adata: anndata.AnnData, out: Path) -> None:
+    from cellzoo.converters.write import write_h5ad
+
+    click.echo(write_h5ad(adata, out))

@@ -1,0 +1,50 @@
+"""What the commands share: errors as messages and exit codes, common options, the registry they work on.
+
+Exit codes: 0 good, 1 the input has findings, 2 wrong usage, 3 the world failed (network, disk).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cellzoo.errors import CardError, CellzooError
+
+FileIn = click.Path(path_type=Path)
+registry_option = click.option(
+    "--registry", help="Folder of cards; by default CELLZOO_REGISTRY, else the packaged ones."
+)
+remote_option = click.option("--remote", help="Folder or URL of a hub; by default CELLZOO_REMOTE, else huggingface.co.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+
+
+class Command(click.Command):
+    """A command that turns cellzoo's errors into a message on stderr and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except CellzooError as error:
+            for line in [str(error), *getattr(error, "__notes__", [])]:
+                click.echo(f"Error: {line}" if not isinstance(error, CardError) else line, err=True)
+            ctx.exit(error.exit_code)
+
+
+class Group(click.Group):
+    """A group of such commands, listed in the order of the file."""
+
+    command_class = Command
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the commands in the order they are written here."""
+        return list(self.commands)
+
+
+def open_zoo(registry: str | None) -> Any:
+    """Return the zoo of a registry; anndata and pandas are imported here."""
+    from cellzoo.converters.selection import open_registry
+
+    return open_registry(registry)
