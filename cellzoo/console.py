@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -14,6 +16,8 @@ from cellzoo.errors import Finding
 
 if TYPE_CHECKING:
     import anndata
+
+MAX_WIDTH = 40  # characters of a column that a narrow terminal makes room for
 
 
 def told(adata: anndata.AnnData) -> None:
@@ -69,15 +73,28 @@ def warn(findings: list[Finding]) -> None:
         click.echo(str(finding), err=True)
 
 
-def table(columns: list[str], rows: list[list[str]]) -> None:
-    """Print a table."""
+def wrapped(text: str, indent: str) -> str:
+    """Return a text wrapped to the width of the terminal, hanging from a first indent."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 120
+    return textwrap.fill(text, max(width, 40), initial_indent=indent, subsequent_indent=" " * len(indent))
+
+
+def table(columns: list[str], rows: list[list[str]], keep: int | None = None) -> None:
+    """Print a table, a line for each row; a narrow terminal shows the first ``keep`` columns and what else fits."""
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    console = Console(width=None if sys.stdout.isatty() else 10_000, markup=False, emoji=False)
+    widths = [max(len(cell) for cell in column) for column in zip(columns, *rows, strict=True)]
+    shown = len(columns)
+    while keep and shown > keep and sum(min(width, MAX_WIDTH) + 2 for width in widths[:shown]) > console.width:
+        shown -= 1
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns[:shown]:
+        table.add_column(column, no_wrap=True, overflow="ellipsis")
     for row in rows:
-        table.add_row(*row)
-    Console(width=None if sys.stdout.isatty() else 240, markup=False, emoji=False).print(table)
+        table.add_row(*row[:shown])
+    console.print(table)
 
 
 @contextmanager

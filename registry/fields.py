@@ -1,18 +1,18 @@
-"""What CELLxGENE schema 7.1.0 calls its columns and which terms it allows in them: the only place that spells either.
+"""What the CELLxGENE schema calls its columns and which terms it allows in them: the only place that spells either.
 
-Source: schema_definition.yaml of cellxgene-schema 7.1.2. Left out: the own ontologies
-of fish, fly and worm, which are not packaged, and Cellosaurus, of whose ids only the form is checked.
+Source: schema_definition.yaml of cellxgene-schema 7.1.2 and 7.0.1. For the fields here both have the same rules; what
+differs is the ontology versions they are held against. Left out: the own ontologies of fish, fly and worm, which are
+not packaged.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from cellzoo.errors import InputError, NotFoundError
 from cellzoo.registry.ontology import load, term_ontology
+from cellzoo.registry.pins import SCHEMA
 
-SCHEMA_VERSION = "7.1.0"
 HUMAN, MOUSE = "NCBITaxon:9606", "NCBITaxon:10090"
 UNKNOWN, NOT_APPLICABLE, NORMAL = "unknown", "na", "PATO:0000461"
 DELIMITER = " || "
@@ -69,6 +69,7 @@ FIELD_ROOTS = {
     "self_reported_ethnicity": Rule(("HANCESTRO:0601", "HANCESTRO:0602"), (UNKNOWN,), several=True),
     "sex": Rule((), ("PATO:0000383", "PATO:0000384", "PATO:0001340", UNKNOWN)),
     "tissue": Rule(("UBERON:0001062",)),
+    "cell_line": Rule(terms=(UNKNOWN, NOT_APPLICABLE)),
 }
 """What each field takes where neither organism nor tissue type says otherwise (`rule`)."""
 PREFIXES = {
@@ -79,12 +80,13 @@ PREFIXES = {
     "disease": ("MONDO", "PATO"),
     "self_reported_ethnicity": ("HANCESTRO",),
     "sex": ("PATO",),
-    "tissue": ("UBERON", "CL"),
+    "tissue": ("UBERON", "CL", "CVCL"),
+    "cell_line": ("CVCL",),
 }
 """The packaged ontologies of each field, the usual one first."""
 
 
-def ontology_of(field: str, text: str = "") -> str:
+def ontology_of(field: str, text: str = "", schema: str = SCHEMA) -> str:
     """Return the prefix of the ontology that knows a term id, label or synonym of a field, else that of the field.
 
     >>> ontology_of("disease", "normal"), ontology_of("disease", "lung cancer"), ontology_of("disease")
@@ -92,7 +94,7 @@ def ontology_of(field: str, text: str = "") -> str:
     """
     if field not in PREFIXES:
         raise NotFoundError(f"no field {field!r}; there are {', '.join(PREFIXES)}")
-    return next((prefix for prefix in PREFIXES[field] if load(prefix).knows(text)), PREFIXES[field][0])
+    return next((prefix for prefix in PREFIXES[field] if load(prefix, schema=schema).knows(text)), PREFIXES[field][0])
 
 
 def id_column(field: str) -> str:
@@ -122,8 +124,10 @@ def rule(field: str, organism: str = HUMAN, tissue_type: str = "tissue") -> Rule
     return special.get((field, True), FIELD_ROOTS[field])
 
 
-def allowed(field: str, term_id: str, organism: str = HUMAN, tissue_type: str = "tissue") -> str | None:
-    """Return None if CELLxGENE 7.1 allows a term in a field, else one sentence that says what is wrong.
+def allowed(
+    field: str, term_id: str, organism: str = HUMAN, tissue_type: str = "tissue", schema: str = SCHEMA
+) -> str | None:
+    """Return None if this version of the CELLxGENE schema allows a term in a field, else one sentence: what is wrong.
 
     `term_id` is what one cell holds: a term id, "unknown" or "na" where allowed, or terms joined by `DELIMITER`.
 
@@ -131,33 +135,40 @@ def allowed(field: str, term_id: str, organism: str = HUMAN, tissue_type: str = 
     >>> allowed("cell_type", "CL:0000255")
     'CL:0000255 (eukaryotic cell) is forbidden as cell_type.'
     """
-    if field == "tissue" and tissue_type == "cell line":
-        good = re.fullmatch(r"CVCL_[A-Z0-9]{4}", term_id)
-        return None if good else f"{term_id!r} is no Cellosaurus id: expected CVCL_ and four letters or digits."
+    if (field == "tissue" and tissue_type == "cell line") or (field == "cell_line" and term_id.startswith("CVCL")):
+        return _cell_line(term_id, schema)
     expected = rule(field, organism, tissue_type)
     terms = term_id.split(DELIMITER)
     if len(terms) > 1:
-        return _several(field, terms, expected)
-    return _one(field, term_id, expected)
+        return _several(field, terms, expected, schema)
+    return _one(field, term_id, expected, schema)
 
 
-def _several(field: str, terms: list[str], expected: Rule) -> str | None:
+def _cell_line(term_id: str, schema: str) -> str | None:
+    try:
+        load("CVCL", schema=schema).label(term_id)
+    except NotFoundError as error:
+        return f"{error}: expected a Cellosaurus id, for example CVCL_0023 (A-549)."
+    return None
+
+
+def _several(field: str, terms: list[str], expected: Rule, schema: str) -> str | None:
     if not expected.several:
         return f"{field} takes one term, not {len(terms)}."
     if terms != sorted(set(terms)):
         return f"The {field} terms must be sorted and unique: {DELIMITER.join(sorted(set(terms)))}."
     if alone := sorted({NORMAL, UNKNOWN, NOT_APPLICABLE} & set(terms)):
         return f"{alone[0]} stands alone, not beside other {field} terms."
-    return next((wrong for term in terms if (wrong := _one(field, term, expected))), None)
+    return next((wrong for term in terms if (wrong := _one(field, term, expected, schema))), None)
 
 
-def _one(field: str, term_id: str, expected: Rule) -> str | None:
+def _one(field: str, term_id: str, expected: Rule, schema: str) -> str | None:
     if term_id in expected.terms:
         return None
     if ":" not in term_id:
         return f"{term_id!r} is not allowed as {field}: expected {_expectation(expected)}."
     try:
-        ontology = term_ontology(term_id)
+        ontology = term_ontology(term_id, schema)
         name = f"{term_id} ({ontology.label(term_id)})"
     except NotFoundError as error:
         return f"{error}."

@@ -5,44 +5,51 @@
 
 from __future__ import annotations
 
-import difflib
 import io
 import re
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
 from functools import cache, cached_property
+from itertools import chain, compress
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cellzoo.errors import InputError, NotFoundError
+from cellzoo.registry.compiled import SAME, TEXTS, Term
+from cellzoo.registry.pins import PINS, SCHEMA
 
 FOLDER = Path(__file__).parent / "ontologies"
 RELATIONS = {"is_a": 1, "part_of": 2}
 """Bit of each relation in the column ``relation``; 0 is a link whose source merges the two."""
+BOTH = tuple(RELATIONS)
 ANY = sum(RELATIONS.values())
 INDIRECT = 4
 """Bit of a link that leads through terms of other ontologies: part of the closure, no parent."""
 FILED_UNDER = {"AfPO": "HANCESTRO"}
 """Prefixes of terms that live in the file of another ontology."""
 
-Links = tuple[list[int], list[int], list[int]]
+Links = tuple["memoryview[int]", "memoryview[int]", "memoryview[int]"]
 """Compressed rows: where the links of each term start, the row at their other end, their relation bits."""
 
 
 class Ontology:
-    """One version of one ontology; every list it returns is sorted, every unknown term is a NotFoundError."""
+    """One version of one ontology; every list it returns is sorted, every unknown term is a NotFoundError.
 
-    def __init__(self, prefix: str, version: str, path: Path) -> None:
-        self.prefix = prefix
-        self.version = version
+    A column is read from the file when it is first asked for.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        """The compiled file."""
         self._columns = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
+        self.prefix, self.version = self._texts("source")
         self.ids = self._texts("id")
         """All term ids, obsolete ones included, sorted."""
-        self._row = {term_id: row for row, term_id in enumerate(self.ids)}
 
     def __contains__(self, term_id: object) -> bool:
-        return term_id in self._row
+        return isinstance(term_id, str) and self._row(term_id) is not None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -56,7 +63,8 @@ class Ontology:
 
     def synonyms(self, term_id: str) -> list[str]:
         """Return the exact synonyms of a term in the order of the source."""
-        return self._synonyms[self._at(term_id)]
+        names = self._synonyms[self._at(term_id)]
+        return names.split("\t") if names else []
 
     def description(self, term_id: str) -> str:
         """Return the definition of a term, "" where the source has none."""
@@ -76,11 +84,11 @@ class Ontology:
 
     def find(self, text: str) -> str:
         """Return the id of the current term with this label, else of the only one with this synonym; case counts."""
-        found = self._by_label.get(text) or self._by_synonym.get(text, [])
-        if len(found) == 1:
-            return found[0]
-        if found:
+        found = (self._by_label.get(text) or self._by_synonym.get(text, "")).split("\t")
+        if len(found) > 1:
             raise InputError(f"{text!r} names several {self.prefix} terms: {', '.join(map(self._named, found))}")
+        if found[0]:
+            return found[0]
         raise NotFoundError(f"{text!r} is no {self.prefix} label or synonym{self._hint(text)}")
 
     def knows(self, text: str) -> bool:
@@ -89,49 +97,111 @@ class Ontology:
 
     def nearest(self, text: str, n: int = 3) -> list[str]:
         """Return up to n ids of current terms whose label or synonym is most like the text, the best first."""
-        if re.fullmatch(rf"{self.prefix}\W?_?\d+", text.strip(), re.IGNORECASE):
-            number = re.sub(r"\D", "", text).zfill(len(self.ids[0].partition(":")[2]))
-            return [term_id for term_id in (f"{self.prefix}:{number}",) if term_id in self]
-        close = difflib.get_close_matches(text.casefold(), self._folded, n=3 * n, cutoff=0.6)
-        return list(dict.fromkeys(self._folded[name] for name in close))[:n]
+        if term_id := self._repaired(text):
+            return [term_id]
+        from rapidfuzz import fuzz, process
 
-    def parents(self, term_id: str, relations: Iterable[str] = tuple(RELATIONS)) -> list[str]:
+        close = process.extract(text.casefold(), self._folded.keys(), scorer=fuzz.ratio, score_cutoff=60, limit=3 * n)
+        return list(dict.fromkeys(self._folded[name] for name, _, _ in close))[:n]
+
+    def search(self, text: str, n: int = 10) -> list[str]:
+        """Return up to n ids of current terms for words of their label or a synonym, in any order and case.
+
+        Names with all the words come first, the shorter the earlier; then those that are most like the text.
+        """
+        if text in self:
+            return [text]
+        words = text.casefold().split()
+        hits = sorted((len(name), name) for name in self._folded if all(word in name for word in words))
+        return list(dict.fromkeys([*(self._folded[name] for _, name in hits), *self.nearest(text, n)]))[:n]
+
+    def parents(self, term_id: str, relations: Iterable[str] = BOTH) -> list[str]:
         """Return the ids one link above a term; InputError where the relation asked for alone is not known."""
         return self._neighbours(self._up, term_id, relations)
 
-    def children(self, term_id: str, relations: Iterable[str] = tuple(RELATIONS)) -> list[str]:
+    def children(self, term_id: str, relations: Iterable[str] = BOTH) -> list[str]:
         """Return the ids one link below a term; InputError where the relation asked for alone is not known."""
         return self._neighbours(self._down, term_id, relations)
 
-    def ancestors(
-        self, term_id: str, include_self: bool = False, relations: Iterable[str] = tuple(RELATIONS)
-    ) -> list[str]:
+    def ancestors(self, term_id: str, include_self: bool = False, relations: Iterable[str] = BOTH) -> list[str]:
         """Return all ids above a term; InputError where a relation asked for alone meets a link of unknown relation."""
-        return self._reached(self._up, term_id, include_self, relations)
+        return self._closure(self._up, term_id, include_self, relations)
 
-    def descendants(
-        self, term_id: str, include_self: bool = False, relations: Iterable[str] = tuple(RELATIONS)
-    ) -> list[str]:
+    def descendants(self, term_id: str, include_self: bool = False, relations: Iterable[str] = BOTH) -> list[str]:
         """Return all ids below a term; InputError where a relation asked for alone meets a link of unknown relation."""
-        return self._reached(self._down, term_id, include_self, relations)
+        return self._closure(self._down, term_id, include_self, relations)
 
     def is_descendant(self, child: str, ancestor: str, include_self: bool = False) -> bool:
         """Return whether `child` lies below `ancestor` over is_a and part_of."""
         self._at(ancestor)
         return ancestor in self.ancestors(child, include_self)
 
-    def leaves(self) -> list[str]:
-        """Return the current terms that have none below them."""
-        start = self._down[0]
-        return [
-            term_id for row, term_id in enumerate(self.ids) if start[row] == start[row + 1] and not self._obsolete[row]
-        ]
+    def leaves(self, below: str | None = None, relations: Iterable[str] = BOTH) -> list[str]:
+        """Return the current terms that have none below them: of all terms, or of one term and those below it."""
+        wanted = _bits(relations)
+        rows = range(len(self)) if below is None else sorted(self._reached(self._down, self._at(below), wanted))
+        return [self.ids[row] for row in rows if not self._obsolete[row] and not self._follow(self._down, row, wanted)]
+
+    def common_ancestors(self, terms: Iterable[str], relations: Iterable[str] = BOTH) -> list[str]:
+        """Return the deepest terms above all the terms, the one with the fewest terms below it first.
+
+        A term counts as above itself; deepest means that no other common ancestor lies below it. With several parents
+        there can be more than one, and none where the terms share no root; InputError for no terms.
+        """
+        wanted = _bits(relations)
+        above = [self._reached(self._up, self._at(term), wanted) for term in terms]
+        if not above:
+            raise InputError("common ancestors of no terms: name at least one term")
+        shared = set.intersection(*above)
+        higher = {up for row in shared for up in self._reached(self._up, row, wanted) - {row}}
+        deepest = {row: len(self._reached(self._down, row, wanted)) for row in shared - higher}
+        return [self.ids[row] for row in sorted(deepest, key=lambda row: (deepest[row], row))]
+
+    def links(self, term_id: str) -> dict[str, tuple[str, ...]]:
+        """Return the relations to each parent of a term, () where the source merges them."""
+        row = self._at(term_id)
+        start, parents, relation = self._up
+        return {
+            self.ids[parents[link]]: tuple(name for name, bit in RELATIONS.items() if relation[link] & bit)
+            for link in range(start[row], start[row + 1])
+            if not relation[link] & INDIRECT
+        }
+
+    def terms(self) -> dict[str, Term]:
+        """Return all that is known of every term."""
+        start, parents, relation = self._up
+        return {
+            term_id: Term(
+                self._labels[row],
+                tuple(self.synonyms(term_id)),
+                self._descriptions[row],
+                self._replaced_by[row],
+                bool(self._obsolete[row]),
+                bool(self._common[row]),
+                {self.ids[parents[link]]: relation[link] for link in range(start[row], start[row + 1])},
+            )
+            for row, term_id in enumerate(self.ids)
+        }
+
+    def _row(self, term_id: str) -> int | None:
+        row = bisect_left(self.ids, term_id)
+        return row if row < len(self.ids) and self.ids[row] == term_id else None
 
     def _at(self, term_id: str) -> int:
-        row = self._row.get(term_id)
+        row = self._row(term_id)
         if row is None:
             raise NotFoundError(f"{term_id!r} is no term of {self.prefix} {self.version}{self._hint(term_id)}")
         return row
+
+    def _repaired(self, text: str) -> str | None:
+        """Return the term that a text means if it is an id with another separator, case or number of zeros."""
+        found = re.fullmatch(rf"{re.escape(self.prefix)}[\W_]*([0-9A-Z]+)", text.strip(), re.IGNORECASE)
+        if not found:
+            return None
+        number = found[1].upper()
+        width = len(self.ids[-1]) - len(self.prefix) - 1
+        candidates = (f"{self.prefix}{mark}{text}" for mark in ":_" for text in (number, number.zfill(width)))
+        return next((one for one in candidates if one in self), None)
 
     def _named(self, term_id: str) -> str:
         return f"{term_id} ({self.label(term_id)})"
@@ -144,41 +214,58 @@ class Ontology:
         row, wanted = self._at(term_id), _bits(relations)
         return sorted(self.ids[other] for other in self._follow(links, row, wanted, direct=True))
 
-    def _reached(self, links: Links, term_id: str, include_self: bool, relations: Iterable[str]) -> list[str]:
-        first, wanted = self._at(term_id), _bits(relations)
+    def _closure(self, links: Links, term_id: str, include_self: bool, relations: Iterable[str]) -> list[str]:
+        first = self._at(term_id)
+        rows = self._reached(links, first, _bits(relations))
+        return [self.ids[row] for row in sorted(rows) if include_self or row != first]
+
+    def _reached(self, links: Links, first: int, wanted: int) -> set[int]:
         seen, todo = {first}, [first]
         while todo:
             fresh = set(self._follow(links, todo.pop(), wanted)) - seen
             seen |= fresh
             todo.extend(fresh)
-        return sorted(self.ids[row] for row in seen if include_self or row != first)
+        return seen
 
     def _follow(self, links: Links, row: int, wanted: int, direct: bool = False) -> list[int]:
         start, other, relation = links
-        span = range(start[row], start[row + 1])
+        ends = other[start[row] : start[row + 1]].tolist()
+        bits = relation[start[row] : start[row + 1]].tolist()
         if direct:
-            span = [link for link in span if not relation[link] & INDIRECT]  # type: ignore[assignment]
+            ends = [end for end, bit in zip(ends, bits, strict=True) if not bit & INDIRECT]
+            bits = [bit for bit in bits if not bit & INDIRECT]
         if wanted == ANY:
-            return [other[link] for link in span]
-        for link in span:
-            if not relation[link] & ANY:
-                ends = f"{self._named(self.ids[row])} and {self._named(self.ids[other[link]])}"
+            return ends
+        for end, bit in zip(ends, bits, strict=True):
+            if not bit & ANY:
                 raise InputError(
-                    f"the source of {self.prefix} {self.version} does not say whether {ends} are linked by is_a or by"
-                    " part_of; ask for both relations"
+                    f"the source of {self.prefix} {self.version} does not say whether {self._named(self.ids[row])} and"
+                    f" {self._named(self.ids[end])} are linked by is_a or by part_of; ask for both relations"
                 )
-        return [other[link] for link in span if relation[link] & wanted]
+        return [end for end, bit in zip(ends, bits, strict=True) if bit & wanted]
 
     def _texts(self, name: str) -> list[str]:
-        return bytes(self._columns[name]).decode().split("\n")
+        texts = bytes(self._columns[name]).decode().split("\n")
+        if name in TEXTS and self._newer:
+            newer = self._newer._texts(name)
+            texts = [
+                newer[self._newer._at(term_id)] if text == SAME else text
+                for term_id, text in zip(self.ids, texts, strict=True)
+            ]
+        return texts
+
+    @cached_property
+    def _newer(self) -> Ontology | None:
+        """The version that holds the texts which did not change since this one."""
+        return load(self.prefix, *self._texts("newer")) if "newer" in self._columns else None
 
     @cached_property
     def _labels(self) -> list[str]:
         return self._texts("label")
 
     @cached_property
-    def _synonyms(self) -> list[list[str]]:
-        return [text.split("\t") if text else [] for text in self._texts("synonyms")]
+    def _synonyms(self) -> list[str]:
+        return self._texts("synonyms")
 
     @cached_property
     def _descriptions(self) -> list[str]:
@@ -197,38 +284,47 @@ class Ontology:
         return np.asarray(self._columns["common"], dtype=np.bool_)
 
     @cached_property
-    def _by_label(self) -> dict[str, list[str]]:
-        return self._index([[label] for label in self._labels])
+    def _by_label(self) -> dict[str, str]:
+        return _index(self._names(self._labels))
 
     @cached_property
-    def _by_synonym(self) -> dict[str, list[str]]:
-        return self._index(self._synonyms)
+    def _by_synonym(self) -> dict[str, str]:
+        return _index(self._names(self._synonyms))
 
     @cached_property
     def _folded(self) -> dict[str, str]:
-        """Return casefolded label or synonym -> id; a label comes before a synonym."""
-        return {name.casefold(): ids[0] for index in (self._by_synonym, self._by_label) for name, ids in index.items()}
+        """Return casefolded label or synonym -> id, labels first; a label comes before a synonym."""
+        folded: dict[str, str] = {}
+        for name, term_id in chain(self._names(self._labels), self._names(self._synonyms)):
+            folded.setdefault(name.casefold(), term_id)
+        return folded
 
-    def _index(self, names: list[list[str]]) -> dict[str, list[str]]:
-        index: dict[str, list[str]] = {}
-        for term_id, obsolete, texts in zip(self.ids, self._obsolete, names, strict=True):
-            for text in dict.fromkeys(texts):
-                if text and not obsolete:
-                    index.setdefault(text, []).append(term_id)
-        return index
+    def _names(self, texts: list[str]) -> Iterator[tuple[str, str]]:
+        """Yield each name and the id of its term; obsolete terms give none."""
+        for text, term_id in compress(zip(texts, self.ids, strict=True), (~self._obsolete).tolist()):
+            if text:
+                for name in dict.fromkeys(text.split("\t")):
+                    yield name, term_id
 
     @cached_property
     def _up(self) -> Links:
-        start, other, relation = (self._columns[name] for name in ("start", "parent", "relation"))
-        return start.tolist(), other.tolist(), relation.tolist()
+        return self._columns["start"].data, self._columns["parent"].data, self._columns["relation"].data
 
     @cached_property
     def _down(self) -> Links:
         start, parent, relation = (self._columns[name] for name in ("start", "parent", "relation"))
         order = np.argsort(parent, kind="stable")
-        child = np.repeat(np.arange(len(self), dtype=np.int64), np.diff(start))[order]
-        begin = np.searchsorted(parent[order], np.arange(len(self) + 1))
-        return begin.tolist(), child.tolist(), relation[order].tolist()
+        child = np.repeat(np.arange(len(self), dtype=np.uint32), np.diff(start))[order]
+        begin = np.searchsorted(parent[order], np.arange(len(self) + 1, dtype=np.uint32)).astype(np.uint32)
+        return begin.data, child.data, relation[order].data
+
+
+def _index(names: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return the tab-joined ids by name: texts, unlike lists, cost the garbage collector nothing."""
+    index: dict[str, str] = {}
+    for name, term_id in names:
+        index[name] = f"{index[name]}\t{term_id}" if name in index else term_id
+    return index
 
 
 def _bits(relations: Iterable[str]) -> int:
@@ -240,38 +336,46 @@ def _bits(relations: Iterable[str]) -> int:
 
 def nearest_of(text: str, names: Iterable[str]) -> str:
     """Return "; nearest 'name'" for the end of an error message, "" where no name is like the text."""
-    close = difflib.get_close_matches(text, list(names), n=1)
+    from rapidfuzz import fuzz, process
+
+    close = process.extractOne(text, list(names), scorer=fuzz.ratio, score_cutoff=60)
     return f"; nearest {close[0]!r}" if close else ""
 
 
-def packaged() -> dict[str, list[str]]:
-    """Return the packaged versions of each ontology, sorted: {"CL": ["v2026-03-26"], …}."""
-    versions: dict[str, list[str]] = {}
+@cache
+def _files() -> dict[str, dict[str, Path]]:
+    files: dict[str, dict[str, Path]] = {}
     for path in sorted(FOLDER.glob("*.npz")):
         prefix, _, version = path.stem.partition("-")
-        versions.setdefault(prefix, []).append(version)
-    return versions
+        files.setdefault(prefix, {})[version] = path
+    return files
 
 
-def load(prefix: str, version: str | None = None) -> Ontology:
-    """Return a packaged ontology, the newest version by default; the same object each time."""
-    versions = packaged().get(prefix)
-    if not versions:
-        raise NotFoundError(f"no ontology {prefix!r} is packaged; there are {', '.join(packaged())}")
-    chosen = versions[-1] if version is None else version
-    if chosen not in versions:
-        raise NotFoundError(f"{prefix} {chosen} is not packaged; there is {', '.join(versions)}")
-    return _open(prefix, chosen)
+def packaged() -> dict[str, list[str]]:
+    """Return the packaged versions of each ontology, sorted: {"CL": ["v2025-07-30", "v2026-03-26"], …}."""
+    return {prefix: sorted(files) for prefix, files in _files().items()}
 
 
 @cache
-def _open(prefix: str, version: str) -> Ontology:
-    return Ontology(prefix, version, FOLDER / f"{prefix}-{version}.npz")
+def load(prefix: str, version: str | None = None, schema: str = SCHEMA) -> Ontology:
+    """Return a packaged ontology: this version, or the one that a CELLxGENE schema pins; the same object each time."""
+    files = _files().get(prefix)
+    if not files:
+        raise NotFoundError(f"no ontology {prefix!r} is packaged; there are {', '.join(packaged())}")
+    if schema not in PINS:
+        raise NotFoundError(f"no versions are pinned for CELLxGENE schema {schema!r}; there are {', '.join(PINS)}")
+    chosen = PINS[schema][prefix] if version is None else version
+    if chosen not in files:
+        raise NotFoundError(f"{prefix} {chosen} is not packaged; there is {', '.join(packaged()[prefix])}")
+    return _open(files[chosen])
 
 
-def term_ontology(term_id: str) -> Ontology:
+_open = cache(Ontology)
+
+
+def term_ontology(term_id: str, schema: str = SCHEMA) -> Ontology:
     """Return the ontology a term id belongs to by its prefix; whether it holds the term is not checked."""
-    prefix, colon, _ = term_id.partition(":")
-    if not colon:
+    found = re.match(r"([A-Za-z]+)(?::|(?<=CVCL)_)", term_id)
+    if not found:
         raise NotFoundError(f"{term_id!r} is no term id; expected PREFIX:NUMBER, for example CL:0000084")
-    return load(FILED_UNDER.get(prefix, prefix))
+    return load(FILED_UNDER.get(found[1], found[1]), schema=schema)

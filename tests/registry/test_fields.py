@@ -5,6 +5,7 @@ import pytest
 from cellzoo.errors import InputError, NotFoundError
 from cellzoo.registry.fields import DELIMITER, FIELD_ROOTS, ORGANISMS, PREFIXES, allowed, id_column, ontology_of, rule
 from cellzoo.registry.ontology import load, term_ontology
+from cellzoo.registry.pins import PINS
 
 FISH, WORM, PIG = "NCBITaxon:7955", "NCBITaxon:6239", "NCBITaxon:9823"
 MOUSE = "NCBITaxon:10090"
@@ -64,7 +65,20 @@ BAD = [
     ("tissue", "UBERON:0000922", {"tissue_type": "organoid"}, "UBERON:0000922 (embryo) is forbidden as tissue."),
     ("tissue", "unknown", {}, "'unknown' is not allowed as tissue"),
     ("tissue", "CL:0000000", {"tissue_type": "primary cell culture"}, "CL:0000000 (cell) is not allowed as tissue"),
-    ("tissue", "A549", {"tissue_type": "cell line"}, "'A549' is no Cellosaurus id: expected CVCL_ and four letters or"),
+    (
+        "tissue",
+        "A549",
+        {"tissue_type": "cell line"},
+        "'A549' is no term of CVCL 55.0; nearest 'A-549' (CVCL_0023): expected a Cellosaurus id, for example CVCL_0023",
+    ),
+    (
+        "tissue",
+        "CVCL_ZZZZ",
+        {"tissue_type": "cell line"},
+        "'CVCL_ZZZZ' is no term of CVCL 55.0: expected a Cellosaurus",
+    ),
+    ("tissue", "CVCL_0023", {}, "'CVCL_0023' is not allowed as tissue: expected a descendant of UBERON:0001062"),
+    ("tissue", "UBERON:0002048", {"tissue_type": "cell line"}, "'UBERON:0002048' is no term of CVCL 55.0"),
     ("disease", "unknown", {}, "'unknown' is not allowed as disease"),
     ("disease", "MONDO:0000001", {}, "MONDO:0000001 (disease) is not allowed as disease"),
     ("disease", "MONDO:0005148 || MONDO:0005061", {}, "must be sorted and unique: MONDO:0005061 || MONDO:0005148."),
@@ -89,15 +103,36 @@ def test_what_cellxgene_refuses_is_refused_with_one_sentence(field, term, sample
     assert sentence.endswith(".")
 
 
-def test_roots_and_allowed_terms_exist_and_are_current():
+@pytest.mark.parametrize("schema", PINS)
+def test_roots_and_allowed_terms_exist_and_are_current(schema):
     for field, expected in FIELD_ROOTS.items():
         for term in (*expected.roots, *expected.terms):
             if ":" in term:
-                assert not term_ontology(term).is_obsolete(term), (field, term)
+                assert not term_ontology(term, schema).is_obsolete(term), (field, term)
 
 
-def test_organism_labels_are_those_of_the_taxonomy():
-    assert {taxon: load("NCBITaxon").label(taxon) for taxon in ORGANISMS} == ORGANISMS
+@pytest.mark.parametrize("sample", GOOD)
+def test_what_7_1_allows_7_0_allows_too(sample):
+    field, term, where = sample
+    assert allowed(field, term, **where, schema="7.0.0") is None
+
+
+@pytest.mark.parametrize(
+    ("field", "term", "where", "verdict"),
+    [
+        ("cell_type", "CL:0020001", {}, "is no term of CL v2025-07-30"),
+        ("tissue", "CVCL_F0QG", {"tissue_type": "cell line"}, "is no term of CVCL 53.0"),
+    ],
+)
+def test_a_term_that_came_with_7_1_is_refused_by_7_0(field, term, where, verdict):
+    assert allowed(field, term, **where) is None
+    assert verdict in (allowed(field, term, **where, schema="7.0.0") or "")
+
+
+@pytest.mark.parametrize("schema", PINS)
+def test_organism_labels_are_those_of_the_taxonomy(schema):
+    taxa = load("NCBITaxon", schema=schema)
+    assert {taxon: taxa.label(taxon) for taxon in ORGANISMS} == ORGANISMS
 
 
 @pytest.mark.parametrize(
@@ -109,6 +144,7 @@ def test_organism_labels_are_those_of_the_taxonomy():
         ("disease", "MONDO:0005061", "MONDO"),
         ("development_stage", "MmusDv:0000062", "MmusDv"),
         ("tissue", "CL:0000084", "CL"),
+        ("tissue", "A-549", "CVCL"),
     ],
 )
 def test_ontology_of_finds_where_a_text_belongs(field, text, prefix):

@@ -2,13 +2,15 @@
 
 from collections import Counter
 
+import numpy as np
 import pytest
 import rdata
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cellzoo.errors import InputError, NotFoundError
-from cellzoo.registry.genes import GeneReport, detect_kind, detect_organism, gene_space, map_genes
+from cellzoo.registry.genes import GeneReport, GeneSpace, detect_kind, detect_organism, gene_space, map_genes
+from cellzoo.registry.genetable import gene_table
 
 HUMAN, MOUSE = "NCBITaxon:9606", "NCBITaxon:10090"
 TP53 = "ENSG00000141510"
@@ -72,6 +74,8 @@ def test_an_unknown_gene_space_is_refused_with_the_known_names(name):
         pytest.param([f"{TP53}.18_PAR_Y"], [None], id="the copy on Y is not the gene on X"),
         pytest.param(["TP53"], [("TP53", "symbol")], id="a symbol"),
         pytest.param(["SEPT7", "C10orf118"], [("SEPTIN7", "previous"), ("CCDC186", "previous")], id="retired symbols"),
+        pytest.param(["ENSG00000112096.19"], [("SOD2", "retired")], id="a retired id"),
+        pytest.param(["ENSG00000112096", "SOD2"], [None, ("SOD2", "symbol")], id="a retired id yields to the symbol"),
         pytest.param(["PD-1", "p53"], [("PDCD1", "alias"), ("TP53", "alias")], id="aliases"),
         pytest.param(["HLA-A", "HLA-B", "HLA"], [("HLA-A", "symbol"), ("HLA-B", "symbol"), None], id="HLA stays apart"),
         pytest.param(["TP53.1", "TP53-1", "TBCE.1"], [None, None, None], id="no other suffix is taken off"),
@@ -133,6 +137,82 @@ def test_the_summary_is_plain_and_short():
     assert summary["outside"] == {"number": 0, "examples": {}}
 
 
+def test_retired_ids_are_reported_with_who_says_what_they_are():
+    names = ["ENSG00000148362", "ENSG00000112096.3", "ENSG00000002079", "ENSG00000255507"]
+    _, report = land(names)
+    assert report.counts == {"retired": 3}
+    assert report.outside == {"ENSG00000255507": "lncRNA"}
+    assert report.retired == {
+        "ENSG00000148362": "homo_sapiens-gencode44",
+        "ENSG00000112096.3": "homo_sapiens-gencode38",
+        "ENSG00000002079": "HGNC",
+    }
+    assert land(["ENSG00000112096", "SOD2"])[1].retired == {}
+    assert land(["ENSMUSG00000116048"], MOUSE) == (
+        [("Septin2", "retired")],
+        GeneReport(counts={"retired": 1}, retired={"ENSMUSG00000116048": "MGI"}),
+    )
+
+
+@pytest.mark.parametrize(("table", "number"), [("homo_sapiens-gencode48", 20), ("mus_musculus-gencodeM37", 21)])
+def test_a_retired_id_is_in_the_table_under_no_other_name(table, number):
+    genes = gene_table(table)
+    assert len(genes.retired) == len(genes.retired_in) == number
+    assert not genes.retired.keys() & genes.row.keys()
+    assert all(len(genes.of_symbol[genes.genes[row][1]]) == 1 for row in genes.retired.values())
+
+
+def test_a_table_has_a_row_for_each_name_as_given():
+    names = ["TP53", "p53", "MALAT1", "ENSG00000112096", "Cd3e", "zz", "c1ORF220", "TP53", "TP54"]
+    table = map_genes(names, space=gene_space(HUMAN)).table()
+    assert table.columns.tolist() == ["name", "kind", "id", "symbol", "note"]
+    assert table.values.tolist() == [
+        ["TP53", "symbol", TP53, "TP53", ""],
+        ["p53", "conflict", "", "", TP53],
+        ["MALAT1", "outside", "", "", "lncRNA"],
+        ["ENSG00000112096", "retired", "ENSG00000291237", "SOD2", "homo_sapiens-gencode38"],
+        ["Cd3e", "other_organism", "", "", ""],
+        ["zz", "unmapped", "", "", ""],
+        ["c1ORF220", "suggestion", "", "", "C1orf220"],
+        ["TP53", "symbol", TP53, "TP53", ""],
+        ["TP54", "unmapped", "", "", ""],
+    ]
+    shared = map_genes(["Ddit3"], MOUSE).table().values.tolist()
+    assert shared == [["Ddit3", "ambiguous", "", "", "ENSMUSG00000025408 ENSMUSG00000116429"]]
+    assert map_genes([], HUMAN).table().empty
+
+
+@pytest.mark.parametrize(
+    ("names", "options", "space"),
+    [
+        (["CD3E", "TP53"], {}, "homo_sapiens-gencode48-protein_coding"),
+        (["Cd3e", "Trp53"], {}, "mus_musculus-gencodeM37-protein_coding"),
+        (["Cd3e"], {"organism": "Homo sapiens"}, "homo_sapiens-gencode48-protein_coding"),
+        (["zz"], {"space": "homo_sapiens-gencode48-lncRNA"}, "homo_sapiens-gencode48-lncRNA"),
+    ],
+)
+def test_organism_and_space_are_told_by_the_names_or_given(names, options, space):
+    assert map_genes(names, **options).space.name == space
+
+
+def test_names_of_no_one_organism_are_refused():
+    with pytest.raises(
+        InputError, match=r"2 gene names .* \(50% Homo sapiens, 50% Mus musculus\), .* Name the organism"
+    ):
+        map_genes(["CD3E", "Cd3e"])
+    with pytest.raises(NotFoundError, match="no gene space 'NCBITaxon:9541'; .* 'cellzoo genes add' adds any"):
+        map_genes(["ENSMFAG00000040556"])
+
+
+def test_a_space_that_is_no_table_here_still_finds_its_genes_and_the_known_aliases():
+    ids, symbols = np.array([TP53, "ENSG00009999999"]), np.array(["TP53", "NEWGENE"])
+    space = GeneSpace("homo_sapiens-ensembl999-protein_coding", HUMAN, ids, symbols)
+    mapping = map_genes(["p53", "NEWGENE", "CD3E"], space=space)
+    assert mapping.position.tolist() == [0, 1, -1]
+    assert mapping.how.tolist() == ["alias", "symbol", ""]
+    assert mapping.report.outside == {"CD3E": "protein_coding of homo_sapiens-gencode48"}
+
+
 def test_the_space_must_be_of_the_organism():
     with pytest.raises(
         InputError, match="names are of NCBITaxon:9606, the gene space mus_musculus-.+ of NCBITaxon:10090"
@@ -159,6 +239,8 @@ def test_kinds_of_names_are_told_apart(names, kind):
         (["CD3E", "ACTB", "TP53"], HUMAN),
         (["CD3E", "Cd3e"], None),
         (["nonsense"], None),
+        (["ENSMFAG00000040556", "ENSMFAG00000031981.2", "CD3E"], "NCBITaxon:9541"),
+        (["ENSMFAG00000040556", "CD3E"], None),
         ([], None),
     ],
 )
@@ -176,7 +258,23 @@ def test_most_coding_genes_of_an_hg19_matrix_are_found(mirror):
     assert detect_organism(names)[0] == HUMAN
 
 
-NAMES = ["TP53", TP53, f"{TP53}.1", "p53", "SEPT7", "SEPTIN7", "A1S9T", "UBE1", "UBA1", "HLA-A", "MALAT1", "Cd3e", "zz"]
+NAMES = [
+    "ENSG00000112096",
+    "SOD2",
+    "TP53",
+    TP53,
+    f"{TP53}.1",
+    "p53",
+    "SEPT7",
+    "SEPTIN7",
+    "A1S9T",
+    "UBE1",
+    "UBA1",
+    "HLA-A",
+    "MALAT1",
+    "Cd3e",
+    "zz",
+]
 
 
 @settings(deadline=None)

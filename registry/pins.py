@@ -1,0 +1,31 @@
+"""The ontology versions that each CELLxGENE schema pins; all of them are packaged, side by side."""
+
+PINS = {
+    "7.1.0": {
+        "CL": "v2026-03-26",
+        "UBERON": "v2026-04-01",
+        "EFO": "v3.90.0",
+        "MONDO": "v2026-05-05",
+        "HsapDv": "v2025-01-23",
+        "MmusDv": "v2025-01-23",
+        "PATO": "v2025-05-14",
+        "HANCESTRO": "v2025-10-14",
+        "NCBITaxon": "v2026-05-13",
+        "CVCL": "55.0",
+    },
+    "7.0.0": {
+        "CL": "v2025-07-30",
+        "UBERON": "v2025-08-15",
+        "EFO": "v3.82.0",
+        "MONDO": "v2025-09-02",
+        "HsapDv": "v2025-01-23",
+        "MmusDv": "v2025-01-23",
+        "PATO": "v2025-05-14",
+        "HANCESTRO": "v2025-04-01",
+        "NCBITaxon": "v2025-09-11",
+        "CVCL": "53.0",
+    },
+}
+"""The ontology versions that each CELLxGENE schema pins (cellxgene-ontology-guide 1.11.1), the newest schema first."""
+SCHEMA = next(iter(PINS))
+"""The CELLxGENE schema that holds where none is named."""
