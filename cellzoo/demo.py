@@ -136,8 +136,8 @@ def _fresh(out: Path) -> None:
 def _check(zoo: Zoo) -> None:
     from cellzoo.ci.check import check_registry
 
-    if findings := check_registry(zoo.registry):
-        raise CardError(findings)
+    if errors := [finding for finding in check_registry(zoo.registry) if finding.severity == "error"]:
+        raise CardError(errors)
 
 
 def _held_out(zoo: Zoo, data: TrainingData) -> tuple[anndata.AnnData, list[str]]:

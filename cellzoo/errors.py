@@ -9,15 +9,28 @@
   x NotFoundError (LookupError)    no such card, term, model or revision: exit code 1
   x WorldError (OSError)           network or disk failed: exit code 3
     + HeadMovedError (cellzoo.hub.depot) somebody else committed in between
+    + GitError (cellzoo.registry.git) Git could not do what was asked
   x MissingExtraError (ImportError) an optional dependency is not installed: exit code 2
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 Severity = Literal["error", "warning"]
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A mechanical change of a file: what stands from ``start`` up to ``end`` becomes ``text``."""
+
+    start: tuple[int, int]
+    """1-based line and column of the first character."""
+    end: tuple[int, int]
+    """1-based line and column after the last character."""
+    text: str
+    """What stands there afterwards."""
 
 
 @dataclass(frozen=True, order=True)
@@ -38,6 +51,8 @@ class Finding:
     """What to do about it."""
     severity: Severity = "error"
     """``error`` fails a check, ``warning`` does not."""
+    edits: tuple[Edit, ...] = field(default=(), compare=False)
+    """What `cellzoo check --fix` changes in the file; nothing where that takes a person."""
 
     def __str__(self) -> str:
         where = ":".join(str(part) for part in (self.path, self.line, self.column) if part)
@@ -45,7 +60,7 @@ class Finding:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the finding as plain JSON values."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != "edits"}
 
 
 class CellzooError(Exception):

@@ -19,9 +19,9 @@ def mirror() -> Path | None:
     return Path(value).expanduser() if value else None
 
 
-def registry() -> str | None:
-    """Return ``CELLZOO_REGISTRY``: a folder of cards to use instead of the packaged one."""
-    return os.environ.get("CELLZOO_REGISTRY") or None
+def registry() -> str:
+    """Return ``CELLZOO_REGISTRY``: folders or ``URL@ref`` of cards, separated by commas; "" for the packaged ones."""
+    return os.environ.get("CELLZOO_REGISTRY", "")
 
 
 def remote() -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from cellzoo.errors import CountsError
-from cellzoo.registry.schema import Recover
+from cellzoo.registry.reading import Recover
 
 if TYPE_CHECKING:
     import anndata

@@ -5,18 +5,21 @@ from __future__ import annotations
 import hashlib
 import http.client
 import os
+import shutil
+import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 from filelock import FileLock
 
 from cellzoo import __version__, settings
-from cellzoo.errors import IntegrityError, WorldError
-from cellzoo.registry.schema import Bytes, File
+from cellzoo.errors import CellzooError, InputError, IntegrityError, WorldError
+from cellzoo.registry.parts import Bytes, File
 
 BLOCK = 1 << 20
 TRIES = 3
@@ -40,6 +43,8 @@ def fetch(file: File, progress: Progress | None = None) -> Path:
     where the server allows it, and is moved. Raises `IntegrityError` for other bytes, `WorldError` where no source
     can be reached.
     """
+    if not file.pins:
+        raise InputError(f"{file.name}: the card pins no sha256; only `cellzoo verify` fetches unpinned bytes.")
     tried: list[str] = []
     for pin in file.pins:
         if _is_cached(pin):
@@ -48,7 +53,11 @@ def fetch(file: File, progress: Progress | None = None) -> Path:
         if path := find(file, tried):
             return path
     for pin in file.pins:
-        if pin.url and settings.offline():
+        if pin.url and file.access != "open":
+            tried.append(f"{pin.url}: access is {file.access}; download it there by hand")
+        elif pin.url and pin.url.startswith("ftp:"):
+            tried.append(f"{pin.url}: ftp is not spoken here; download it by hand")
+        elif pin.url and settings.offline():
             tried.append(f"{pin.url}: CELLZOO_OFFLINE is set")
         elif pin.url:
             try:
@@ -60,6 +69,61 @@ def fetch(file: File, progress: Progress | None = None) -> Path:
         + "\n  ".join(tried or ["nothing: the card names no source"])
         + f"\nPut a file with sha256 {file.sha256} into a folder, named by that digest, and set CELLZOO_MIRROR to it."
     )
+
+
+def fetch_unpinned(name: str, url: str, progress: Progress | None = None) -> tuple[Path, Bytes]:
+    """Return what a URL sends now, in the cache, and the digest and size it has: for `cellzoo verify`, which pins them.
+
+    Nothing can be checked but that all of it came. Raises `WorldError` where the URL cannot be had.
+    """
+    if settings.offline():
+        raise WorldError(f"{name}: {url} was not asked: CELLZOO_OFFLINE is set.")
+    if not url.startswith(("http://", "https://")):
+        raise WorldError(
+            f"{name}: {url}: only http and https are spoken here. Download it, and give its folder by --files."
+        )
+    with _temporary() as part:
+        try:
+            _stream_with_tries(name, None, url, part, progress)
+        except (OSError, http.client.HTTPException) as error:
+            raise WorldError(f"{url}: {getattr(error, 'reason', None) or error}") from error
+        return _keep(part, url)
+
+
+def keep(path: Path) -> tuple[Path, Bytes]:
+    """Return a copy of a file in the cache, where cards find it by its digest, and that digest and its size."""
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file.")
+    pin = Bytes(sha256=sha256_of(path), bytes=path.stat().st_size)
+    if _is_cached(pin):
+        return _cached(pin), pin
+    with _temporary() as part:
+        shutil.copyfile(path, part)
+        return _keep(part, None)
+
+
+@contextmanager
+def _temporary() -> Iterator[Path]:
+    folder = settings.home() / "partial"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder) as own:
+            yield Path(own) / "file"
+    except OSError as error:
+        if isinstance(error, CellzooError):
+            raise
+        raise WorldError(f"{folder}: cannot be written: {error.strerror or error}.") from error
+
+
+def _keep(part: Path, url: str | None) -> tuple[Path, Bytes]:
+    """Move a file of unknown digest into the cache."""
+    if not part.stat().st_size:
+        raise InputError(f"{url or part}: is empty.")
+    pin = Bytes(sha256=sha256_of(part), bytes=part.stat().st_size, url=url)
+    target = _cached(pin)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part.replace(target)
+    return target, pin
 
 
 def _cached(pin: Bytes) -> Path:
@@ -119,7 +183,7 @@ def _download(name: str, pin: Bytes, url: str, progress: Progress | None) -> Pat
             if _is_cached(pin):  # another process fetched it meanwhile
                 return target
             try:
-                _stream_with_tries(name, pin, url, part, progress)
+                _stream_with_tries(name, pin.bytes, url, part, progress)
                 _check(part, name, pin)
             except IntegrityError:
                 part.unlink()
@@ -130,10 +194,10 @@ def _download(name: str, pin: Bytes, url: str, progress: Progress | None) -> Pat
     return target
 
 
-def _stream_with_tries(name: str, pin: Bytes, url: str, part: Path, progress: Progress | None) -> None:
+def _stream_with_tries(name: str, size: int | None, url: str, part: Path, progress: Progress | None) -> None:
     for left in reversed(range(TRIES)):
         try:
-            _stream(name, pin, url, part, progress)
+            _stream(name, size, url, part, progress)
             break
         except (OSError, http.client.HTTPException) as error:  # HTTPError and timeouts are OSErrors
             final = isinstance(error, urllib.error.HTTPError) and error.code < 500 and error.code != 429
@@ -142,9 +206,10 @@ def _stream_with_tries(name: str, pin: Bytes, url: str, part: Path, progress: Pr
             time.sleep(2.0 ** (TRIES - left) / 4)
 
 
-def _stream(name: str, pin: Bytes, url: str, part: Path, progress: Progress | None) -> None:
-    have = part.stat().st_size if part.is_file() else 0
-    if have >= pin.bytes:
+def _stream(name: str, size: int | None, url: str, part: Path, progress: Progress | None) -> None:
+    """Write what a URL sends to ``part``; what is there already is kept only where the size of the whole is known."""
+    have = part.stat().st_size if size and part.is_file() else 0
+    if size and have >= size:
         part.unlink()
         have = 0
     request = urllib.request.Request(url, headers={"User-Agent": f"cellzoo/{__version__}"})  # noqa: S310 (http only)
@@ -152,15 +217,16 @@ def _stream(name: str, pin: Bytes, url: str, part: Path, progress: Progress | No
         request.add_header("Range", f"bytes={have}-")
     with urllib.request.urlopen(request, timeout=TIMEOUT) as reply:  # noqa: S310
         have = have if reply.status == http.client.PARTIAL_CONTENT else 0
+        total = size or int(reply.headers.get("Content-Length") or 0)
         with part.open("ab" if have else "wb") as stream:
             while block := reply.read(BLOCK):
                 have += len(block)
-                if have > pin.bytes:
-                    raise IntegrityError(f"{name}: {url} sends more than the {pin.bytes} bytes that the card pins.")
+                if size and have > size:
+                    raise IntegrityError(f"{name}: {url} sends more than the {size} bytes that the card pins.")
                 stream.write(block)
                 if progress:
-                    progress(name, have, pin.bytes)
+                    progress(name, have, total)
             stream.flush()
             os.fsync(stream.fileno())
-    if have < pin.bytes:
-        raise http.client.IncompleteRead(b"", pin.bytes - have)
+    if have < total:
+        raise http.client.IncompleteRead(b"", total - have)

@@ -7,7 +7,7 @@ import gzip
 import re
 import warnings
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,45 +18,62 @@ import scipy.sparse as sp
 
 from cellzoo.converters.rdata_objects import r_frame, r_matrix, r_object, r_vector
 from cellzoo.errors import InputError
-from cellzoo.registry.schema import DatasetCard, ObsTable
+from cellzoo.registry.reading import Matrix, ObsTable
+from cellzoo.registry.schema import ReadableCard
 
 SEPARATORS = {"comma": ",", "tab": "\t", "space": " "}
 UNREADABLE = (ValueError, OSError, EOFError, zlib.error, csv.Error)
 TABLE_ROWS = 512  # rows of a delimited matrix that are dense in memory at a time
 
 
-def read_source(card: DatasetCard, files: Mapping[str, Path]) -> anndata.AnnData:
+def read_source(card: ReadableCard, files: Mapping[str, Path]) -> anndata.AnnData:
     """Return what a card points at: X (cells, genes) CSR as stored, obs and var with the columns of the source.
 
+    Layers that the card names come as stored too, under the name they have in the file or the card's ``read.layers``.
     Raises `InputError` that names the data set, the file and the object where the file is not what the card says.
     """
+    if (reader := READERS.get(card.read.format)) is None:
+        raise InputError(f"{card.id}: cellzoo does not read {card.read.format} yet; it reads {', '.join(READERS)}.")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # duplicate gene names are handled when streamlining
-            adata = {"h5ad": _h5ad, "rdata": _rdata, "table": _table}[card.read.format](card, files)
-            adata = _with_obs(adata, card, files)
+            adata = reader(card, files)
+            adata = _kept(_with_obs(adata, card, files), card)
     except InputError as error:
         error.add_note(f"while reading {card.id}")
         raise
-    if adata.n_obs != card.cells_expected:
+    if card.cells_expected is not None and adata.n_obs != card.cells_expected:
         raise InputError(f"{card.id}: {adata.n_obs} cells after reading, the card expects {card.cells_expected}.")
     return adata
 
 
-def _h5ad(card: DatasetCard, files: Mapping[str, Path]) -> anndata.AnnData:
-    path, layer = files[card.read.matrix.file], card.counts.layer
+def _h5ad(card: ReadableCard, files: Mapping[str, Path]) -> anndata.AnnData:
+    path = files[card.read.matrix.file]
     full = open_h5ad(path)
-    if layer == "raw":
+    matrix, var = _place(full, card.layers.counts, path.name, "counts")
+    adata = anndata.AnnData(sp.csr_matrix(matrix), obs=full.obs.copy(), var=var.copy())
+    for role, name in card.layers.model_dump(exclude={"counts"}, exclude_none=True).items():
+        if name == card.layers.counts:
+            continue
+        matrix, genes = _place(full, name, path.name, role)
+        if not genes.index.equals(var.index):
+            raise InputError(f"{path.name}: {name} has other genes than {card.layers.counts}; leave out layers.{role}.")
+        adata.layers[name] = sp.csr_matrix(matrix)
+    return adata
+
+
+def _place(full: anndata.AnnData, name: str | None, where: str, role: str) -> tuple[Any, pd.DataFrame]:
+    """Return the matrix that X, raw or a layer holds, with its genes."""
+    if name == "raw":
         if full.raw is None:
-            raise InputError(f"{path.name}: has no raw; the card says counts.layer: raw.")
-        matrix, var = full.raw.X, full.raw.var
-    elif layer == "X" or layer in full.layers:
-        matrix, var = full.X if layer == "X" else full.layers[layer], full.var
-    else:
-        raise InputError(f"{path.name}: has no layer {layer!r}, found {sorted(map(str, full.layers))}.")
+            raise InputError(f"{where}: has no raw; the card says layers.{role}: raw.")
+        return full.raw.X, full.raw.var
+    if name != "X" and name not in full.layers:
+        raise InputError(f"{where}: has no layer {name!r}, found {sorted(map(str, full.layers))}.")
+    matrix = full.X if name == "X" else full.layers[name]
     if matrix is None:
-        raise InputError(f"{path.name}: has no X; the card says counts.layer: {layer}.")
-    return anndata.AnnData(sp.csr_matrix(matrix), obs=full.obs.copy(), var=var.copy())
+        raise InputError(f"{where}: has no X; the card says layers.{role}: X.")
+    return matrix, full.var
 
 
 def open_h5ad(path: Path) -> anndata.AnnData:
@@ -75,17 +92,24 @@ def open_h5ad(path: Path) -> anndata.AnnData:
         raise InputError(f"{path}: cannot be read as h5ad: {error}. The file may be truncated.") from error
 
 
-def _rdata(card: DatasetCard, files: Mapping[str, Path]) -> anndata.AnnData:
-    spec = card.read.matrix
-    matrix, rows, columns = r_matrix(r_object(files[spec.file], spec.object), f"{spec.file}: {spec.object}")
-    if spec.orientation == "genes_by_cells":
-        matrix, rows, columns = matrix.T, columns, rows
-    return _assemble(card, sp.csr_matrix(matrix), rows, columns)
+def _rdata(card: ReadableCard, files: Mapping[str, Path]) -> anndata.AnnData:
+    return _assembled(card, files, _r_part)
 
 
-def _table(card: DatasetCard, files: Mapping[str, Path]) -> anndata.AnnData:
-    spec = card.read.matrix
-    path, separator = files[spec.file], _separator(spec.file, spec.separator)
+def _table(card: ReadableCard, files: Mapping[str, Path]) -> anndata.AnnData:
+    return _assembled(card, files, _table_part)
+
+
+Part = tuple[sp.csr_matrix, list[str], list[str]]
+"""A matrix (rows, columns) as the file has it, and the names of both."""
+
+
+def _r_part(spec: Matrix, path: Path) -> Part:
+    return r_matrix(r_object(path, spec.object), f"{spec.file}: {spec.object}")
+
+
+def _table_part(spec: Matrix, path: Path) -> Part:
+    separator = _separator(spec.file, spec.separator)
     rows: list[str] = []
     blocks: list[Any] = []
     try:
@@ -98,23 +122,37 @@ def _table(card: DatasetCard, files: Mapping[str, Path]) -> anndata.AnnData:
                 blocks.append(sp.csr_matrix(chunk.to_numpy(dtype=np.float64)))
     except UNREADABLE as error:
         raise InputError(f"{spec.file}: cannot be read as a table of numbers: {error}.") from error
-    matrix = sp.vstack(blocks, format="csr")
-    if spec.orientation == "genes_by_cells":
-        matrix, rows, columns = matrix.T, columns, rows
-    return _assemble(card, sp.csr_matrix(matrix), rows, columns)
+    return sp.vstack(blocks, format="csr"), rows, columns
 
 
-def _assemble(card: DatasetCard, matrix: sp.csr_matrix, cells: Any, genes: Any) -> anndata.AnnData:
-    if matrix.shape != (len(cells), len(genes)):
-        raise InputError(
-            f"{card.id}: the matrix is {matrix.shape}, with {len(cells)} cell and {len(genes)} gene names."
-        )
-    obs = pd.DataFrame(index=pd.Index(np.asarray(cells, dtype=object).astype(str), dtype=object))
-    var = pd.DataFrame(index=pd.Index(np.asarray(genes, dtype=object).astype(str), dtype=object))
-    return anndata.AnnData(matrix, obs=obs, var=var)
+def _assembled(card: ReadableCard, files: Mapping[str, Path], part: Callable[[Matrix, Path], Part]) -> anndata.AnnData:
+    """Return the matrix of a card and its further layers, each turned to cells by genes."""
+
+    def read(spec: Matrix) -> anndata.AnnData:
+        matrix, cells, genes = part(spec, files[spec.file])
+        if spec.orientation == "genes_by_cells":
+            matrix, cells, genes = matrix.T, genes, cells
+        if matrix.shape != (len(cells), len(genes)):
+            found = f"the matrix is {matrix.shape}, with {len(cells)} cell and {len(genes)} gene names"
+            raise InputError(f"{card.id}: {found}.")
+        obs, var = (pd.DataFrame(index=pd.Index(list(map(str, names)), dtype=object)) for names in (cells, genes))
+        return anndata.AnnData(sp.csr_matrix(matrix), obs=obs, var=var)
+
+    known = ["X", *card.read.layers]
+    if missing := sorted(set(card.layers.model_dump(exclude_none=True).values()) - set(known)):
+        raise InputError(f"{card.id}: layers names {missing}; read gives {known}.")
+    adata = read(card.read.matrix)
+    for name, spec in card.read.layers.items():
+        layer = read(spec)
+        for axis, ours, theirs in (("cells", adata.obs, layer.obs), ("genes", adata.var, layer.var)):
+            if not theirs.index.equals(ours.index):
+                message = f"has other {axis} than the matrix, or in another order"
+                raise InputError(f"{card.id}: read.layers.{name}: {message}.")
+        adata.layers[name] = layer.X
+    return adata
 
 
-def _with_obs(adata: anndata.AnnData, card: DatasetCard, files: Mapping[str, Path]) -> anndata.AnnData:
+def _with_obs(adata: anndata.AnnData, card: ReadableCard, files: Mapping[str, Path]) -> anndata.AnnData:
     obs = adata.obs
     for name, spec in card.read.obs.columns.items():
         if spec.extract:
@@ -155,7 +193,7 @@ def _obs_table(spec: ObsTable, files: Mapping[str, Path]) -> pd.DataFrame:
     return frame
 
 
-def _joined(adata: anndata.AnnData, table: pd.DataFrame, card: DatasetCard) -> anndata.AnnData:
+def _joined(adata: anndata.AnnData, table: pd.DataFrame, card: ReadableCard) -> anndata.AnnData:
     spec = card.read.obs.table
     suffix = spec.strip if spec and spec.strip else ""
     keys = adata.obs_names.str.removesuffix(suffix) if suffix else adata.obs_names
@@ -174,6 +212,22 @@ def _joined(adata: anndata.AnnData, table: pd.DataFrame, card: DatasetCard) -> a
     for column in table:
         kept.obs[str(column)] = table[column].reindex(keys[known]).to_numpy()
     return kept
+
+
+def _kept(adata: anndata.AnnData, card: ReadableCard) -> anndata.AnnData:
+    """Return the cells that the card keeps, all where it does not say."""
+    keep = card.read.keep
+    if keep is None:
+        return adata
+    if keep.column not in adata.obs:
+        raise InputError(f"{card.id}: read.keep: no column {keep.column!r} of cells; found {list(adata.obs)}.")
+    values = adata.obs[keep.column].astype(str)
+    kept = values.isin(keep.values).to_numpy()
+    if not kept.any():
+        found = values.value_counts().head(20).to_dict()
+        message = f"no cell has one of {list(keep.values)} in column {keep.column!r}; found {found}"
+        raise InputError(f"{card.id}: read.keep: {message}.")
+    return adata[kept].copy()
 
 
 def _header(path: Path, name: str, separator: str) -> list[str]:
@@ -201,3 +255,11 @@ def _separator(name: str, stated: str | None) -> str:
     if stated:
         return SEPARATORS[stated]
     return "," if name.removesuffix(".gz").endswith(".csv") else "\t"
+
+
+READERS: dict[str, Callable[[ReadableCard, Mapping[str, Path]], anndata.AnnData]] = {
+    "h5ad": _h5ad,
+    "rdata": _rdata,
+    "table": _table,
+}
+"""Format -> what reads it."""

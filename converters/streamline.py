@@ -17,23 +17,29 @@ import scipy.sparse as sp
 
 from cellzoo import __version__
 from cellzoo.converters.counts import MAX_EXACT, recover, to_counts
-from cellzoo.errors import CardError, CountsError, Finding, GenesError, InputError
+from cellzoo.errors import CardError, CountsError, Finding, GenesError, InputError, NotFoundError
 from cellzoo.registry.cards import LabelMap
+from cellzoo.registry.cells import Cells, TermField, ValueField
+from cellzoo.registry.fields import ontology_of
 from cellzoo.registry.genes import GeneMapping, GeneSpace, map_genes
-from cellzoo.registry.ontology import term_ontology
-from cellzoo.registry.schema import Cells, DatasetCard, Genes, TermField, ValueField
+from cellzoo.registry.ontology import load, term_ontology
+from cellzoo.registry.reading import Genes
+from cellzoo.registry.schema import ReadableCard
 
 EXAMPLES = 10  # names listed in a report beside each number
+NO_LABEL = "(none)"
+"""Source of a row in a label map that says what cells without a label are; without it they are refused."""
 
 
 def streamline(
-    source: anndata.AnnData, card: DatasetCard, maps: Mapping[str, LabelMap], space: GeneSpace
+    source: anndata.AnnData, card: ReadableCard, maps: Mapping[str, LabelMap], space: GeneSpace
 ) -> anndata.AnnData:
     """Return streamlined data: X counts (cells, genes of the space) CSR float32, obs in terms, uns with a report.
 
     For each field of cells obs has ``<field>_ontology_term_id``, ``<field>`` (the label) and, where the source had a
     column, ``<field>_original``; CELLxGENE schema 7.1 spells the names. ``var["measured"]`` says which genes of the
-    space the source had. Raises `CountsError`, `GenesError`, `CardError` (a label without a mapping) or `InputError`.
+    space the source had. Layers are the further counts that the card names (``unspliced_counts``), on the same genes.
+    Raises `CountsError`, `GenesError`, `CardError` (a label without a mapping) or `InputError`.
     """
     counts = raw_counts(source, card)
     names = gene_names(source.var, card.genes)
@@ -58,12 +64,22 @@ def streamline(
             "report": json.dumps(_report(counts, matrix, mapping) | {"columns_left_out": _left_out(source, card)}),
         },
     }
-    return anndata.AnnData(matrix, obs=obs, var=var, uns=uns)
+    return anndata.AnnData(matrix, obs=obs, var=var, uns=uns, layers=_count_layers(source, card, mapping))
 
 
-def raw_counts(source: anndata.AnnData, card: DatasetCard) -> sp.csr_matrix:
+def _count_layers(source: anndata.AnnData, card: ReadableCard, mapping: GeneMapping) -> dict[str, sp.csr_matrix]:
+    """Return the layers that hold counts, by what the card says they are; X is not repeated."""
+    said = card.layers.model_dump(exclude_none=True)
+    counted = {role: name for role, name in said.items() if role.endswith("_counts") and name in source.layers}
+    return {
+        role: onto_space(to_counts(source.layers[name], f"{card.id}: layer {name}"), mapping, len(mapping.space))[0]
+        for role, name in counted.items()
+    }
+
+
+def raw_counts(source: anndata.AnnData, card: ReadableCard) -> sp.csr_matrix:
     """Return the raw counts of a source, CSR float32 (cells, its genes), recovered where the card says how."""
-    where = f"{card.id}: {card.read.matrix.object or card.counts.layer} in {card.read.matrix.file}"
+    where = f"{card.id}: {card.read.matrix.object or card.layers.counts} in {card.read.matrix.file}"
     if card.counts.recover:
         return recover(source.X, card.counts.recover, source.obs, where)
     return to_counts(source.X, where)
@@ -105,21 +121,24 @@ def _report(counts: sp.csr_matrix, matrix: sp.csr_matrix, mapping: GeneMapping) 
     }
 
 
-def _left_out(source: anndata.AnnData, card: DatasetCard) -> list[str]:
+def _left_out(source: anndata.AnnData, card: ReadableCard) -> list[str]:
     """Return the columns of cells that no field of the card uses."""
-    used = {getattr(card.cells, name).column for name in Cells.model_fields}
+    said = [field for name in Cells.model_fields if (field := getattr(card.cells, name)) is not None]
+    used = {column for field in said for column in _columns(field)}
     return sorted(str(column) for column in source.obs if column not in used)
 
 
-def _obs(source: pd.DataFrame, card: DatasetCard, maps: Mapping[str, LabelMap]) -> pd.DataFrame:
+def _obs(source: pd.DataFrame, card: ReadableCard, maps: Mapping[str, LabelMap]) -> pd.DataFrame:
     obs = pd.DataFrame(index=source.index.astype(str))
     findings: list[Finding] = []
     for name in Cells.model_fields:
         field = getattr(card.cells, name)
+        if field is None:
+            continue
         if isinstance(field, ValueField):
             obs[name] = _values(source, card, name, field)
             continue
-        terms, original = _terms(source, card, name, field, maps.get(name), findings)
+        terms, original = _terms(source, card, name, field, maps, findings)
         obs[f"{name}_ontology_term_id"] = pd.Categorical(terms)
         obs[name] = pd.Categorical(np.asarray([_label(term) for term in terms.categories], dtype=object)[terms.codes])
         if original is not None:
@@ -134,23 +153,36 @@ def _obs(source: pd.DataFrame, card: DatasetCard, maps: Mapping[str, LabelMap]) 
     return obs
 
 
-def _values(source: pd.DataFrame, card: DatasetCard, name: str, field: ValueField) -> Any:
+def _values(source: pd.DataFrame, card: ReadableCard, name: str, field: ValueField) -> Any:
     if field.value is not None:
         return pd.Categorical([field.value] * len(source))
-    return pd.Categorical(_column(source, card, name, field.column).astype(str))
+    columns = [_column(source, card, name, column).astype(str) for column in field.sources]
+    return pd.Categorical(
+        columns[0].str.cat(pd.concat(columns[1:], axis=1), sep="_") if len(columns) > 1 else columns[0]
+    )
+
+
+def _columns(field: TermField | ValueField) -> tuple[str, ...]:
+    if isinstance(field, ValueField):
+        return field.sources
+    return (field.column,) if field.column else ()
 
 
 def _terms(  # noqa: PLR0913, PLR0917
     source: pd.DataFrame,
-    card: DatasetCard,
+    card: ReadableCard,
     name: str,
     field: TermField,
-    label_map: LabelMap | None,
+    maps: Mapping[str, LabelMap],
     findings: list[Finding],
 ) -> tuple[Any, Any | None]:
     if field.term is not None:
         return pd.Categorical([field.term] * len(source)), None
-    original = pd.Categorical(_column(source, card, name, field.column).astype(str))
+    label_map = maps.get(field.map or "")
+    fill = NO_LABEL if label_map and NO_LABEL in label_map.terms else None
+    original = pd.Categorical(_column(source, card, name, field.column, fill).astype(str))
+    if field.map is None:
+        return _stated(original, card, name, field), original
     if label_map is None:
         raise InputError(f"{card.id}: cells.{name}: the label map {field.map} was not given.")
     for label in original.categories:
@@ -164,10 +196,33 @@ def _terms(  # noqa: PLR0913, PLR0917
     return pd.Categorical(np.asarray(mapped, dtype=object)[original.codes]), original
 
 
-def _column(source: pd.DataFrame, card: DatasetCard, name: str, column: str | None) -> pd.Series[Any]:
+def _stated(original: Any, card: ReadableCard, name: str, field: TermField) -> Any:
+    """Return the terms of a column that holds them by id or by label; InputError names what is neither."""
+    terms, strange = [], []
+    for value in original.categories:
+        try:
+            if value in {"unknown", "na"}:
+                terms.append(value)
+            elif field.holds == "ids":
+                terms.append(value if term_ontology(value).label(value) else value)
+            else:
+                terms.append(load(ontology_of(name, value)).find(value))
+        except (NotFoundError, InputError) as error:
+            strange.append(f"{value!r} ({error})")
+    if strange:
+        where = f"{card.id}: cells.{name}: column {field.column!r} holds what is not among the {field.holds}"
+        raise InputError(f"{where} of the ontology: {'; '.join(strange)}. Write a label map.")
+    return pd.Categorical(np.asarray(terms, dtype=object)[original.codes])
+
+
+def _column(
+    source: pd.DataFrame, card: ReadableCard, name: str, column: str | None, fill: str | None = None
+) -> pd.Series[Any]:
     if column not in source:
         raise InputError(f"{card.id}: cells.{name}: no column {column!r} of cells; found {list(map(str, source))}.")
     values = source[column]
+    if fill is not None:
+        return values.astype(object).where(values.notna(), fill)
     if values.isna().any():
         raise InputError(f"{card.id}: cells.{name}: column {column!r} is empty for {int(values.isna().sum())} cells.")
     return values

@@ -7,10 +7,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-import anndata
+from typing import TYPE_CHECKING
 
 from cellzoo.errors import WorldError
+
+if TYPE_CHECKING:
+    import anndata
 
 
 @contextmanager

@@ -31,7 +31,7 @@ from cellzoo.models.labels import LabelSpace
 from cellzoo.models.model import Model
 from cellzoo.models.topology import Task, topology
 from cellzoo.registry.genes import GeneSpace, gene_space
-from cellzoo.registry.schema import Sha256, Strict
+from cellzoo.registry.parts import Sha256, Strict
 
 SMOKE_CELLS = 16
 TOLERANCE = 1e-4  # between machines; on one machine predictions are bit-identical

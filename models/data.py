@@ -126,18 +126,19 @@ def assemble(recipe: Recipe, zoo: Zoo, report: Callable[[str], None] = lambda _:
 
 def _chosen(recipe: Recipe, zoo: Zoo, organism: str) -> list[Dataset]:
     if recipe.data.where:
-        chosen = list(zoo.datasets(**recipe.data.where).values())
+        wanted = {"organism": organism} | recipe.data.where
+        chosen = list(zoo.datasets(status="verified", **wanted).values())
         if not chosen:
-            raise InputError(f"data.where: no data set matches {recipe.data.where}.")
+            raise InputError(f"data.where: no verified data set matches {recipe.data.where}.")
     else:
         chosen = [zoo[dataset] for dataset in recipe.data.datasets]
-    ids = {dataset.card.id for dataset in chosen}
+    ids = {dataset.id for dataset in chosen}
     for name in recipe.split.test.studies if recipe.split.test else ():
         if name in zoo.ids and name not in ids:  # a held-out data set need not be listed twice
             chosen.append(zoo[name])
     for dataset in chosen:
-        if dataset.card.cells.organism.term != organism:
-            raise InputError(f"{dataset.card.id} is {dataset.card.cells.organism.label}, the recipe {recipe.organism}.")
+        if dataset.organism != organism:
+            raise InputError(f"{dataset.id} is {dataset.card.cells.organism.label}, the recipe {recipe.organism}.")
     return chosen
 
 

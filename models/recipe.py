@@ -8,8 +8,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from cellzoo.errors import CardError
-from cellzoo.registry.cards import read_yaml
-from cellzoo.registry.schema import Identifier, Strict, Text
+from cellzoo.registry.document import read_yaml
+from cellzoo.registry.parts import Identifier, Strict, Text
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 

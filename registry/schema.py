@@ -1,284 +1,70 @@
 """What a dataset card may say: pydantic types, one sentence per field.
 
 A card says where the bytes are, how to read them and what the columns mean in ontology terms. Nothing in a card is
-code. Fields of cells follow CELLxGENE schema 7.1; what a card leaves out is unknown, never guessed.
+code. Fields of cells follow CELLxGENE schema 7.1 and sfaira's loaders (v1.2); what a card leaves out is unknown, never
+guessed.
 """
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Literal, Self
+from collections.abc import Iterator
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints, model_validator
+from pydantic import StrictBool, StringConstraints
 
-SCHEMA_VERSION = 1
+from cellzoo.errors import InputError
+from cellzoo.registry.cells import Cells, SampleCells, TermField
+from cellzoo.registry.parts import Count, File, FileName, Identifier, Strict, Study, Text
+from cellzoo.registry.reading import Counts, Genes, Layers, Read, Spatial, Vdj
 
-Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._+-]*$", max_length=128)]
-Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+/\S*$")]
-TermId = Annotated[str, StringConstraints(pattern=r"^([A-Za-z]+:[A-Za-z0-9]+|unknown|na)$")]
-Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
-
-
-class Strict(BaseModel):
-    """A part of a card: unknown keys are errors, values are never changed after reading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+Location = tuple[str | int, ...]
+Problem = tuple[Location, str]
+"""Where in a card something is wrong, and what."""
 
 
-class Study(Strict):
-    """The publication the data come from; data sets of one study share cells and are never split apart."""
+class Verified(Strict):
+    """What `cellzoo verify` saw when it fetched, read and streamlined the data set."""
 
-    doi: Annotated[str, StringConstraints(pattern=r"^10\.\d{4,9}/\S+$")] | None = None
-    """DOI of the study, without a resolver; left out where there is no paper."""
-    name: Text | None = None
-    """Name of the study where there is no DOI."""
-    authors: Text
-    """First author et al., as cited."""
-    year: Annotated[int, Field(ge=1990, le=2100, strict=True)]
-    """Year of first publication, preprint included."""
-
-    @model_validator(mode="after")
-    def _identified(self) -> Self:
-        if not (self.doi or self.name):
-            raise ValueError("a study needs a doi, or a name where there is no paper")
-        return self
-
-    @property
-    def id(self) -> str:
-        """Return what identifies the study: its DOI, else its name."""
-        return self.doi or self.name or ""
+    date: Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+    """Day it was done."""
+    cellzoo: Text
+    """Version of cellzoo that did it."""
+    cells: Count
+    """Number of cells."""
+    genes: Count
+    """Number of genes of the source that are in the gene space."""
+    gene_space: Text
+    """Gene space they were mapped onto."""
 
 
-class PackagedSource(Strict):
-    """A file that an installed Python distribution carries."""
+class Sample(Strict):
+    """One part of a data set that is read on its own, and what it says otherwise than the card."""
 
-    distribution: Text
-    """Name on PyPI, for example ``scanpy``."""
-    path: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._/+-]*$")]
-    """Path inside the distribution."""
-
-
-class Bytes(Strict):
-    """Pinned bytes: their digest and size."""
-
-    sha256: Sha256
-    """sha256 of the file."""
-    bytes: Annotated[int, Field(gt=0, strict=True)]
-    """Size of the file in bytes."""
-    url: Url | None = None
-    """Where these bytes can be downloaded."""
-
-
-class File(Bytes):
-    """One file of a data set: what it is called, what it must hash to, where it can be had."""
-
-    name: FileName
-    """Name that the rest of the card refers to."""
-    package: PackagedSource | None = None
-    """An installed distribution that carries the file."""
-    equivalents: tuple[Bytes, ...] = ()
-    """Other bytes with the same content, for example the same table packed by a newer library."""
-
-    @property
-    def pins(self) -> tuple[Bytes, ...]:
-        """Return every accepted digest, the main one first."""
-        return (self, *self.equivalents)
-
-
-class Matrix(Strict):
-    """Where the expression matrix is."""
-
-    file: FileName
-    """Which file holds it."""
-    object: Text | None = None
-    """Path of the object inside an R file, parts joined by ``/``."""
-    orientation: Literal["genes_by_cells", "cells_by_genes"] = "cells_by_genes"
-    """Which axis comes first in the file."""
-    separator: Literal["comma", "tab", "space"] | None = None
-    """Column separator of a delimited table; found from the file name where left out."""
-
-
-class ObsTable(Strict):
-    """A table of cells, joined to the matrix by the cell's name."""
-
-    file: FileName
-    """Which file holds it."""
-    object: Text | None = None
-    """Path of the data frame inside an R file, parts joined by ``/``."""
-    separator: Literal["comma", "tab", "space"] | None = None
-    """Column separator of a delimited table; found from the file name where left out."""
-    index: Text | None = None
-    """Column that holds the cell names; the row names where left out."""
-    strip: Text | None = None
-    """Suffix that the matrix adds to cell names and the table does not, for example ``-1``."""
-    unmatched: Literal["error", "drop"] = "error"
-    """What becomes of cells of the matrix that the table does not list."""
-
-
-class ObsColumn(Strict):
-    """A column of cells: a vector in an R file, or a part of the cell names."""
-
-    file: FileName | None = None
-    """File of a vector with one value per cell, in the order of the matrix."""
-    object: Text | None = None
-    """Path of the vector inside the R file."""
-    extract: Text | None = None
-    """Regular expression whose first group is taken from the cell's name."""
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        if (self.extract is None) == (self.object is None) or (self.object is None) != (self.file is None):
-            raise ValueError("give either file and object of a vector, or extract: a pattern over the cell names")
-        try:
-            if self.extract and not re.compile(self.extract).groups:
-                raise ValueError(f"extract: {self.extract!r} has no group in parentheses to take")
-        except re.error as error:
-            raise ValueError(f"extract: {self.extract!r} is not a regular expression: {error}") from error
-        return self
-
-
-class Obs(Strict):
-    """Where the columns of cells come from."""
-
-    table: ObsTable | None = None
-    """A table joined by cell name."""
-    columns: dict[Text, ObsColumn] = Field(default_factory=dict)
-    """Further columns by name."""
-
-
-class Read(Strict):
-    """How the files are read; declarative, no code."""
-
-    format: Literal["h5ad", "rdata", "table"]
-    """h5ad: AnnData; rdata: R's .rda, .RData, .rds; table: delimited text, gzip allowed."""
-    matrix: Matrix
-    """The expression matrix."""
-    obs: Obs = Obs()
-    """The columns of cells."""
-
-
-class Recover(Strict):
-    """How exact integer counts are recovered from log-normalized values; refused where they are not integers."""
-
-    undo: Literal["log1p", "log2p1"]
-    """The logarithm: natural log(1 + x) or log2(1 + x)."""
-    scale: Annotated[float, Field(gt=0)]
-    """What each cell was scaled to before the logarithm, for example 10000."""
-    depth: Text
-    """Column with each cell's total count before scaling, or ``smallest``: a cell's smallest value is one count."""
-    tolerance: Annotated[float, Field(gt=0, le=0.01)] = 1e-6
-    """Largest allowed difference between a stored value and the value computed again from the counts."""
-
-
-class Counts(Strict):
-    """Which values are the raw counts."""
-
-    layer: Text = "X"
-    """``X``, ``raw`` or the name of a layer."""
-    kind: Literal["umi", "reads"]
-    """What is counted: unique molecular identifiers, or reads of a full-length protocol."""
-    recover: Recover | None = None
-    """How counts are recovered where only log-normalized values were published."""
-
-
-class Genes(Strict):
-    """Which column names the genes."""
-
-    symbol: Text | None = None
-    """Column with gene symbols, or ``index``."""
-    ensembl: Text | None = None
-    """Column with Ensembl ids, or ``index``; preferred where both are there."""
-
-    @model_validator(mode="after")
-    def _named(self) -> Self:
-        if not (self.symbol or self.ensembl):
-            raise ValueError("name the column of gene symbols (symbol) or Ensembl ids (ensembl), or 'index'")
-        return self
-
-
-class TermField(Strict):
-    """A field in ontology terms: one term for all cells, or a column with a label map."""
-
-    term: TermId | None = None
-    """Term id for all cells, or ``unknown``."""
-    label: Text | None = None
-    """Label of the term; checked against the ontology."""
-    column: Text | None = None
-    """Column whose values are mapped."""
-    map: FileName | None = None
-    """Label map beside the card: a TSV with the columns source, term, label."""
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        if (self.term is None) == (self.column is None):
-            raise ValueError("give either term (one for all cells) or column with map")
-        if (self.column is None) != (self.map is None):
-            raise ValueError("column needs map: a TSV with source, term, label; map needs column")
-        if (self.term in {None, "unknown", "na"}) != (self.label is None):
-            raise ValueError("a term needs its label, and a label its term")
-        return self
-
-
-class ValueField(Strict):
-    """A field in plain words: one value for all cells, or a column."""
-
-    value: Text | None = None
-    """Value for all cells."""
-    column: Text | None = None
-    """Column with the values."""
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        if (self.value is None) == (self.column is None):
-            raise ValueError("give either value (one for all cells) or column")
-        return self
-
-
-UNKNOWN = TermField(term="unknown")
-
-
-class Cells(Strict):
-    """What is known about the cells, field by field as in CELLxGENE schema 7.1."""
-
-    organism: TermField
-    """NCBITaxon term."""
-    tissue: TermField
-    """UBERON term."""
-    assay: TermField
-    """EFO term."""
-    cell_type: TermField = UNKNOWN
-    """Cell Ontology term, the most specific that the labels support."""
-    disease: TermField = UNKNOWN
-    """MONDO term, or PATO:0000461 normal; unknown where not stated."""
-    development_stage: TermField = UNKNOWN
-    """HsapDv or MmusDv term."""
-    sex: TermField = UNKNOWN
-    """PATO term."""
-    self_reported_ethnicity: TermField = UNKNOWN
-    """HANCESTRO term; na for other organisms than human."""
-    donor_id: ValueField = ValueField(value="unknown")
-    """Donor of each cell."""
-    suspension_type: ValueField = ValueField(value="cell")
-    """cell, nucleus or na."""
-    tissue_type: ValueField = ValueField(value="tissue")
-    """tissue, organoid, primary cell culture or cell line."""
-
-    @model_validator(mode="after")
-    def _one_organism(self) -> Self:
-        if self.organism.term in {None, "unknown", "na"}:
-            raise ValueError("organism must be one term for all cells: a gene space belongs to one organism")
-        return self
+    name: Text
+    """Name of the sample, unique in the card."""
+    files: tuple[FileName, ...] = ()
+    """Files of the card it is read from; the first holds the matrix."""
+    primary_data: StrictBool | None = None
+    """Whether this is the first publication of these cells."""
+    read: Read | None = None
+    """How it is read."""
+    layers: Layers | None = None
+    """Which matrix holds what."""
+    genes: Genes | None = None
+    """Which columns name the genes."""
+    cells: SampleCells = SampleCells()
+    """What is known about its cells."""
 
 
 class DatasetCard(Strict):
     """One data set: its bytes, how to read them, and what they mean."""
 
-    schema_version: Literal[1]
+    schema_version: Literal[2]
     """Version of this card schema."""
     id: Identifier
     """Name of the data set; equals the file name of the card."""
+    aliases: tuple[Text, ...] = ()
+    """Other names it is known by, for example the folder of its sfaira loader."""
     title: Text
     """One line that a biologist understands."""
     study: Study
@@ -286,35 +72,127 @@ class DatasetCard(Strict):
     license: Text
     """SPDX id of the terms of the expression data, or ``unknown``."""
     status: Literal["imported", "verified", "broken"]
-    """imported: described; verified: bytes pinned, read and streamlined; broken: cannot be had, with why."""
+    """imported: described; verified: bytes pinned, read and streamlined; broken: cannot be used, with why."""
     status_reason: Text | None = None
-    """Why a data set is broken."""
+    """Why a data set is broken, or what keeps an imported one from being verified."""
+    verified: Verified | None = None
+    """What was seen when it was verified."""
     notes: Text | None = None
     """What a user of the data should know."""
     primary_data: StrictBool
     """Whether this is the first publication of these cells."""
     files: tuple[File, ...]
     """Every file that is needed; at least the one that `read` names."""
+    samples: tuple[Sample, ...] = ()
+    """Parts that are read one by one and joined; left out where the files hold one matrix."""
+    read: Read | None = None
+    """How the files are read."""
+    layers: Layers = Layers()
+    """Which matrix holds what."""
+    counts: Counts | None = None
+    """What the raw counts are."""
+    genes: Genes | None = None
+    """Which columns name the genes."""
+    cells: Cells
+    """What is known about the cells."""
+    spatial: Spatial | None = None
+    """Places of the cells in the tissue."""
+    vdj: Vdj | None = None
+    """Immune receptors of the cells."""
+    default_embedding: Text | None = None
+    """Key of obsm to show first."""
+    batch_condition: tuple[Text, ...] = ()
+    """Columns of cells that say which cells were processed together."""
+    cells_expected: Count | None = None
+    """Number of cells after reading; any other number is an error."""
+
+    def readable(self) -> ReadableCard:
+        """Return the card as one that says how it is read; InputError where it does not."""
+        parts = {"read": self.read, "counts": self.counts, "genes": self.genes}
+        if missing := [name for name, part in parts.items() if part is None]:
+            why = f" {self.status_reason}" if self.status_reason else ""
+            raise InputError(f"{self.id} cannot be read: the card ({self.status}) has no {', '.join(missing)}.{why}")
+        return ReadableCard.model_construct(self.model_fields_set, **dict(self))
+
+    def of_sample(self, sample: Sample) -> DatasetCard:
+        """Return the card of one sample: what the sample says stands in place of what the card says."""
+        said = {name: getattr(sample, name) for name in ("primary_data", "read", "layers", "genes")}
+        changed = {name: value for name, value in said.items() if value is not None}
+        read = sample.read or self.read
+        if read and sample.files and not sample.read:
+            matrix = read.matrix.model_copy(update={"file": sample.files[0]})
+            changed["read"] = read.model_copy(update={"matrix": matrix})
+        cells = self.cells.model_copy(
+            update={name: getattr(sample.cells, name) for name in sample.cells.model_fields_set}
+        )
+        return self.model_copy(update={**changed, "cells": cells, "samples": (), "cells_expected": None})
+
+    def fields(self, name: str) -> list[tuple[Location, TermField]]:
+        """Return every statement of a field in ontology terms with its place, those of the samples too."""
+        places: list[tuple[Location, SampleCells]] = [(("cells", name), self.cells)]
+        places += [(("samples", at, "cells", name), sample.cells) for at, sample in enumerate(self.samples)]
+        return [(place, field) for place, cells in places if (field := getattr(cells, name)) is not None]
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield what one part of the card says against another, with the place."""
+        yield from _twice(("files",), [file.name for file in self.files])
+        yield from _twice(("samples",), [sample.name for sample in self.samples])
+        known = {file.name for file in self.files}
+        for place, name in self._file_uses():
+            if name not in known:
+                yield place, f"names the file {name!r}, which is not listed under files"
+        if self.status == "broken" and not self.status_reason:
+            yield ("status",), "broken needs status_reason: why the data set cannot be used"
+        if self.status == "verified":
+            yield from self._unverified()
+
+    def _file_uses(self) -> Iterator[tuple[Location, str]]:
+        reads: list[tuple[Location, Read | None]] = [(("read",), self.read)]
+        for at, sample in enumerate(self.samples):
+            reads.append((("samples", at, "read"), sample.read))
+            yield from ((("samples", at, "files", i), name) for i, name in enumerate(sample.files))
+        for place, read in reads:
+            if read is None:
+                continue
+            yield (*place, "matrix", "file"), read.matrix.file
+            yield from (((*place, "layers", name, "file"), layer.file) for name, layer in read.layers.items())
+            if read.obs.table:
+                yield (*place, "obs", "table", "file"), read.obs.table.file
+            for name, column in read.obs.columns.items():
+                if column.file:
+                    yield (*place, "obs", "columns", name, "file"), column.file
+
+    def _unverified(self) -> Iterator[Problem]:
+        if self.status_reason:
+            yield ("status_reason",), "is for imported and broken data sets, not for verified ones"
+        for name in ("read", "counts", "genes", "cells_expected"):
+            if getattr(self, name) is None and not (name == "read" and self.samples):
+                yield ("status",), f"verified needs {name}"
+        for at, file in enumerate(self.files):
+            if not file.sha256:
+                yield ("files", at), f"verified needs sha256 and bytes of {file.name}"
+        for name in ("organism", "tissue", "assay"):
+            for place, field in self.fields(name):
+                if field.term in {"unknown", "na"} and (place[0] == "samples" or not self.overridden(name)):
+                    yield place, f"verified needs {name}: CELLxGENE takes no unknown {name}"
+
+    def overridden(self, name: str) -> bool:
+        """Return whether every sample says a field in its own way."""
+        return bool(self.samples) and all(getattr(sample.cells, name) is not None for sample in self.samples)
+
+
+class ReadableCard(DatasetCard):
+    """A dataset card that says how it is read."""
+
     read: Read
     """How the files are read."""
     counts: Counts
-    """Which values are the raw counts."""
+    """What the raw counts are."""
     genes: Genes
-    """Which column names the genes."""
-    cells: Cells
-    """What is known about the cells."""
-    cells_expected: Annotated[int, Field(gt=0, strict=True)]
-    """Number of cells after reading; any other number is an error."""
+    """Which columns name the genes."""
 
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        names = [file.name for file in self.files]
-        if len(set(names)) < len(names):
-            raise ValueError(f"files: names must differ, found {names}")
-        used = [self.read.matrix.file, *(column.file for column in self.read.obs.columns.values() if column.file)]
-        used += [self.read.obs.table.file] if self.read.obs.table else []
-        if missing := sorted(set(used) - set(names)):
-            raise ValueError(f"read refers to files that are not listed under files: {missing}")
-        if (self.status == "broken") != (self.status_reason is not None):
-            raise ValueError("status_reason says why a data set is broken, and is given only then")
-        return self
+
+def _twice(place: Location, names: list[str]) -> Iterator[Problem]:
+    for at, name in enumerate(names):
+        if name in names[:at]:
+            yield (*place, at, "name"), f"the name {name!r} is given twice"

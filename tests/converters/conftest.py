@@ -16,14 +16,17 @@ HUMAN = {"term": "NCBITaxon:9606", "label": "Homo sapiens"}
 def make_card():
     """Return a card of which only what matters is given; files are named, never fetched."""
 
-    def make(cells_expected, matrix, form="h5ad", *, obs=None, counts=None, genes=None, **cells):
-        names = {matrix["file"]}
+    def make(
+        cells_expected, matrix, form="h5ad", *, read=None, layers=None, obs=None, counts=None, genes=None, **cells
+    ):
+        read = read or {}
+        names = {matrix["file"], *(layer["file"] for layer in read.get("layers", {}).values())}
         obs = obs or {}
         names |= {column["file"] for column in obs.get("columns", {}).values() if "file" in column}
         names |= {obs["table"]["file"]} if "table" in obs else set()
         return DatasetCard.model_validate(
             {
-                "schema_version": 1,
+                "schema_version": 2,
                 "id": "made-up",
                 "title": "Made up",
                 "study": {"name": "made up", "authors": "nobody", "year": 2020},
@@ -31,7 +34,8 @@ def make_card():
                 "status": "imported",
                 "primary_data": True,
                 "files": [{"name": name, "sha256": "0" * 64, "bytes": 1} for name in sorted(names)],
-                "read": {"format": form, "matrix": matrix, "obs": obs},
+                "read": {"format": form, "matrix": matrix, "obs": obs} | read,
+                "layers": layers or {},
                 "counts": {"kind": "umi"} | (counts or {}),
                 "genes": genes or {"symbol": "index"},
                 "cells": {
@@ -42,7 +46,7 @@ def make_card():
                 | cells,
                 "cells_expected": cells_expected,
             }
-        )
+        ).readable()
 
     return make
 
@@ -73,7 +77,7 @@ def real(packaged, files_of):
 
     def real(dataset):
         if dataset not in known:
-            known[dataset] = read_source(packaged.card(dataset), files_of(dataset))
+            known[dataset] = read_source(packaged.card(dataset).readable(), files_of(dataset))
         return known[dataset]
 
     return real

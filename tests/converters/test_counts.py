@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from cellzoo.converters.counts import MAX_EXACT, as_csr, find_counts, problem, recover, to_counts
 from cellzoo.converters.streamline import raw_counts
 from cellzoo.errors import CountsError
-from cellzoo.registry.schema import Recover
+from cellzoo.registry.reading import Recover
 
 LOG1P = Recover(undo="log1p", scale=10_000, depth="depth")
 COUNTS = np.array([[1, 0, 3, 7], [0, 2, 5, 0], [1, 4, 0, 9]])

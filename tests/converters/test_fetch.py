@@ -10,9 +10,9 @@ import pytest
 
 from cellzoo import settings
 from cellzoo.converters import fetch as module
-from cellzoo.converters.fetch import fetch, sha256_of
-from cellzoo.errors import IntegrityError, WorldError
-from cellzoo.registry.schema import Bytes, File, PackagedSource
+from cellzoo.converters.fetch import fetch, fetch_unpinned, keep, sha256_of
+from cellzoo.errors import InputError, IntegrityError, WorldError
+from cellzoo.registry.parts import Bytes, File, PackagedSource
 
 CONTENT = bytes(range(256)) * 40  # 10,240 bytes that say where they are
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -300,3 +300,55 @@ def test_sha256_of_reads_whole_files(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(CONTENT * 300)
     assert sha256_of(path) == hashlib.sha256(CONTENT * 300).hexdigest()
+
+
+# what is not pinned yet
+
+
+def test_unpinned_bytes_are_kept_under_the_digest_they_have(web):
+    web.replies = [{}]
+    path, pin = fetch_unpinned("counts.bin", web.url)
+    assert path.read_bytes() == CONTENT
+    assert pin == Bytes(sha256=DIGEST, bytes=len(CONTENT), url=web.url)
+    assert cached() == {path}
+    assert fetch(File(name="counts.bin", sha256=DIGEST, bytes=len(CONTENT))) == path
+
+
+def test_half_of_an_unpinned_file_is_asked_for_again_from_the_start_and_never_kept(web):
+    web.replies = [{"cut": 100}, {}]
+    assert fetch_unpinned("counts.bin", web.url)[1].sha256 == DIGEST
+    assert web.ranges == [None, None]
+    web.replies = [{"cut": 100, "body": CONTENT[::-1]}]
+    with pytest.raises(WorldError):
+        fetch_unpinned("counts.bin", web.url)
+    assert {path.name for path in cached()} == {DIGEST}
+
+
+REFUSED_UNPINNED = {
+    "nothing": ({"body": b""}, "", InputError, "is empty"),
+    "not found": ({"status": 404}, "", WorldError, "Not Found"),
+    "ftp": ({}, "ftp://host/counts.bin", WorldError, "only http and https are spoken here"),
+}
+
+
+@pytest.mark.parametrize(("reply", "url", "kind", "message"), REFUSED_UNPINNED.values(), ids=REFUSED_UNPINNED.keys())
+def test_an_unpinned_file_that_cannot_be_had_is_said(web, reply, url, kind, message):
+    web.replies = [reply]
+    with pytest.raises(kind, match=message):
+        fetch_unpinned("counts.bin", url or web.url)
+    assert cached() == set()
+
+
+def test_offline_no_unpinned_file_is_asked_for(web, monkeypatch):
+    monkeypatch.setenv("CELLZOO_OFFLINE", "1")
+    with pytest.raises(WorldError, match="CELLZOO_OFFLINE is set"):
+        fetch_unpinned("counts.bin", web.url)
+    assert web.ranges == []
+
+
+def test_a_file_of_this_machine_is_copied_into_the_cache_and_found_by_its_digest(tmp_path):
+    (tmp_path / "mine.bin").write_bytes(CONTENT)
+    path, pin = keep(tmp_path / "mine.bin")
+    (tmp_path / "mine.bin").write_bytes(b"changed")
+    assert fetch(File(name="mine.bin", sha256=pin.sha256, bytes=pin.bytes)).read_bytes() == CONTENT
+    assert cached() == {path}

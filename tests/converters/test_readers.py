@@ -53,7 +53,7 @@ def adata():
 )
 def test_h5ad_gives_the_layer_that_the_card_names_with_its_genes(make_card, adata, tmp_path, layer, first, genes):
     adata.write_h5ad(tmp_path / "x.h5ad")
-    card = make_card(3, {"file": "x.h5ad"}, counts={"layer": layer})
+    card = make_card(3, {"file": "x.h5ad"}, layers={"counts": layer})
     read = read_source(card, {"x.h5ad": tmp_path / "x.h5ad"})
     assert isinstance(read.X, sp.csr_matrix)
     assert read.X.toarray().tolist() == (adata.X.toarray() + first - 10).tolist()
@@ -76,15 +76,15 @@ def without_x(adata):
 
 H5AD = {
     "layer that is not there": ("umis", lambda adata: adata, "x.h5ad: has no layer 'umis', found ['counts']."),
-    "raw that is not there": ("raw", without_x, "x.h5ad: has no raw; the card says counts.layer: raw."),
-    "X that is not there": ("X", without_x, "x.h5ad: has no X; the card says counts.layer: X."),
+    "raw that is not there": ("raw", without_x, "x.h5ad: has no raw; the card says layers.counts: raw."),
+    "X that is not there": ("X", without_x, "x.h5ad: has no X; the card says layers.counts: X."),
 }
 
 
 @pytest.mark.parametrize(("layer", "change", "message"), H5AD.values(), ids=H5AD.keys())
 def test_h5ad_without_the_layer_says_what_there_is(make_card, adata, tmp_path, layer, change, message):
     change(adata).write_h5ad(tmp_path / "x.h5ad")
-    card = make_card(3, {"file": "x.h5ad"}, counts={"layer": layer})
+    card = make_card(3, {"file": "x.h5ad"}, layers={"counts": layer})
     with pytest.raises(InputError) as caught:
         read_source(card, {"x.h5ad": tmp_path / "x.h5ad"})
     assert str(caught.value) == message
@@ -486,6 +486,125 @@ def test_names_of_the_table_stay_the_text_they_are(make_card, write_table):
         files |= write_table("obs.csv", None, [header, *([name, f"is {name}"] for name in names)])
         card = make_card(2, {"file": "x.csv"}, "table", obs={"table": {"file": "obs.csv"} | spec})
         assert list(read_source(card, files).obs["label"]) == ["is 001", "is 1E5"]
+
+
+# further layers
+
+
+def test_h5ad_brings_the_layers_that_the_card_names(make_card, adata, tmp_path):
+    adata.write_h5ad(tmp_path / "x.h5ad")
+    card = make_card(3, {"file": "x.h5ad"}, layers={"counts": "counts", "processed": "X", "spliced_counts": "counts"})
+    read = read_source(card, {"x.h5ad": tmp_path / "x.h5ad"})
+    assert equal(read.X, adata.layers["counts"])
+    assert list(read.layers) == ["X"], "a second name of the counts is no second layer"
+    assert equal(read.layers["X"], adata.X)
+
+
+def test_a_layer_of_other_genes_is_refused(make_card, adata, tmp_path):
+    adata.write_h5ad(tmp_path / "x.h5ad")
+    card = make_card(3, {"file": "x.h5ad"}, layers={"counts": "raw", "processed": "X"})
+    with pytest.raises(InputError) as caught:
+        read_source(card, {"x.h5ad": tmp_path / "x.h5ad"})
+    assert str(caught.value) == "x.h5ad: X has other genes than raw; leave out layers.processed."
+
+
+def test_spliced_and_unspliced_matrices_of_an_r_file_are_one_data_set(real, files_of, r_file):
+    parts = r_file(files_of("bastidasponce2019-mouse-pancreas")["pancreas.rda"])["pancreas"]
+    ours = real("bastidasponce2019-mouse-pancreas")
+    assert equal(ours.X, parts["spliced"].values.T)
+    assert equal(ours.layers["unspliced"], parts["unspliced"].values.T)
+    assert (ours.layers["unspliced"] != ours.X).nnz > 100_000
+
+
+TURNED = [list(column) for column in zip(*[["", "g0"], ["c1", "7"], ["c2", "8"]], strict=True)]
+LAYERS = {
+    "as the matrix": ([["", "g0"], ["c1", "7"], ["c2", "8"]], {}, None),
+    "turned": (TURNED, {"orientation": "genes_by_cells"}, None),
+    "cells in another order": (
+        [["", "g0"], ["c2", "7"], ["c1", "8"]],
+        {},
+        "made-up: read.layers.extra: has other cells than the matrix, or in another order.",
+    ),
+    "another gene": (
+        [["", "g1"], ["c1", "7"], ["c2", "8"]],
+        {},
+        "made-up: read.layers.extra: has other genes than the matrix, or in another order.",
+    ),
+}
+
+
+@pytest.mark.parametrize(("rows", "spec", "message"), LAYERS.values(), ids=LAYERS.keys())
+def test_a_layer_has_the_cells_and_genes_of_the_matrix(make_card, write_table, rows, spec, message):
+    files = write_table("x.csv", None, [["", "g0"], ["c1", "1"], ["c2", "2"]]) | write_table("y.csv", None, rows)
+    read = {"layers": {"extra": {"file": "y.csv"} | spec}}
+    card = make_card(2, {"file": "x.csv"}, "table", read=read, layers={"velocity": "extra"})
+    if message is None:
+        assert read_source(card, files).layers["extra"].toarray().tolist() == [[7], [8]]
+        return
+    with pytest.raises(InputError) as caught:
+        read_source(card, files)
+    assert str(caught.value) == message
+
+
+def test_a_layer_that_is_not_read_is_said(make_card, write_table):
+    files = write_table("x.csv", None, [["", "g0"], ["c1", "1"]])
+    card = make_card(1, {"file": "x.csv"}, "table", layers={"velocity": "speed"})
+    with pytest.raises(InputError) as caught:
+        read_source(card, files)
+    assert str(caught.value) == "made-up: layers names ['speed']; read gives ['X']."
+
+
+# cells that belong
+
+
+def test_only_the_cells_that_a_card_keeps_are_read(real, files_of, r_file):
+    object_ = r_file(files_of("baron2016-human-cider")["pancreas.RData"])["pancreas"]
+    meta = getattr(object_, "meta.data")
+    human = (meta["Batch"] == "human").to_numpy()
+    ours = real("baron2016-human-cider")
+    assert list(ours.obs_names) == [str(name) for name in meta.index[human]]
+    assert equal(ours.X, dgc(object_.assays["RNA"].counts).T.tocsr()[human])
+    assert set(ours.obs["Batch"]) == {"human"}
+
+
+@pytest.mark.parametrize(("values", "kept"), [(["x"], ["c1", "c3"]), (["y"], ["c2"]), (["y", "x"], ["c1", "c2", "c3"])])
+def test_cells_are_kept_by_what_a_column_holds(make_card, write_table, values, kept):
+    files = write_table("x.csv", None, ROWS)
+    files |= write_table("obs.csv", None, [["", "species"], ["c1", "x"], ["c2", "y"], ["c3", "x"]])
+    read = {"keep": {"column": "species", "values": values}}
+    card = make_card(len(kept), {"file": "x.csv"}, "table", read=read, obs={"table": {"file": "obs.csv"}})
+    ours = read_source(card, files)
+    assert list(ours.obs_names) == kept
+    assert ours.X.toarray().tolist() == [[int(count) for count in row[1:]] for row in ROWS[1:] if row[0] in kept]
+
+
+@pytest.mark.parametrize(
+    ("keep", "message"),
+    [
+        (
+            {"column": "species", "values": ["z"]},
+            "made-up: read.keep: no cell has one of ['z'] in column 'species'; found {'x': 2, 'y': 1}.",
+        ),
+        (
+            {"column": "organism", "values": ["x"]},
+            "made-up: read.keep: no column 'organism' of cells; found ['species'].",
+        ),
+    ],
+    ids=["value", "column"],
+)
+def test_cells_to_keep_that_are_not_there_are_said_with_what_is(make_card, write_table, keep, message):
+    files = write_table("x.csv", None, ROWS)
+    files |= write_table("obs.csv", None, [["", "species"], ["c1", "x"], ["c2", "y"], ["c3", "x"]])
+    card = make_card(1, {"file": "x.csv"}, "table", read={"keep": keep}, obs={"table": {"file": "obs.csv"}})
+    with pytest.raises(InputError) as caught:
+        read_source(card, files)
+    assert str(caught.value) == message
+
+
+def test_a_format_that_is_not_read_yet_is_said(make_card):
+    with pytest.raises(InputError) as caught:
+        read_source(make_card(1, {"file": "x.loom"}, "loom"), {})
+    assert str(caught.value) == "made-up: cellzoo does not read loom yet; it reads h5ad, rdata, table."
 
 
 @pytest.mark.parametrize("kind", ["dsCMatrix", "dtCMatrix", "dgRMatrix"])

@@ -1,36 +1,27 @@
 """Selection: data sets by card, described without a byte of them, loaded on demand."""
 
-import shutil
-
 import anndata
 import numpy as np
 import pandas as pd
 import pytest
 
 import cellzoo
-from cellzoo.converters import selection as module
+from cellzoo.converters import fetch as fetching
 from cellzoo.converters.selection import open_registry
-from cellzoo.errors import InputError, NotFoundError, WorldError
-from cellzoo.registry.catalogue import PACKAGED, TERM_FIELDS
+from cellzoo.errors import CardError, InputError, NotFoundError, WorldError
+from cellzoo.registry.cells import TERM_FIELDS
 from cellzoo.registry.genes import gene_space
 
 
 @pytest.fixture
-def zoo():
-    return open_registry()
-
-
-@pytest.fixture
-def copy(tmp_path):
-    """Return the folder of a copy of the packaged cards."""
-    shutil.copytree(PACKAGED, tmp_path / "cards")
-    return tmp_path / "cards"
+def zoo(copy):
+    return open_registry(copy)
 
 
 @pytest.fixture
 def no_fetch(monkeypatch):
     """Fail where a file is asked for."""
-    monkeypatch.setattr(module, "fetch", lambda *_: pytest.fail("a file was asked for"))
+    monkeypatch.setattr(fetching, "fetch", lambda *_: pytest.fail("a file was asked for"))
 
 
 def test_the_face_opens_the_packaged_registry():
@@ -146,7 +137,8 @@ def test_write_makes_the_folder_and_leaves_only_the_file(small, tmp_path):
 
 
 def test_a_write_that_fails_leaves_what_was_there(small, tmp_path, monkeypatch):
-    (tmp_path / "pbmc68k-reduced.h5ad").write_text("before")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "pbmc68k-reduced.h5ad").write_text("before")
     adata = anndata.AnnData(np.ones((2, 1), dtype=np.float32), obs=pd.DataFrame(index=list("ab")))
 
     def full(self, path, **_):
@@ -155,5 +147,54 @@ def test_a_write_that_fails_leaves_what_was_there(small, tmp_path, monkeypatch):
 
     monkeypatch.setattr(anndata.AnnData, "write_h5ad", full)
     with pytest.raises(WorldError, match=r"pbmc68k-reduced.h5ad: cannot be written: No space left on device"):
-        small.write(adata, tmp_path)
-    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("pbmc68k-reduced.h5ad", "before")]
+        small.write(adata, tmp_path / "out")
+    assert [(path.name, path.read_text()) for path in (tmp_path / "out").iterdir()] == [
+        ("pbmc68k-reduced.h5ad", "before")
+    ]
+
+
+# combining and saving
+
+
+def test_selections_are_combined_like_sets(zoo):
+    blood, islets = zoo.datasets(tissue="blood"), zoo.datasets(tissue="pancreas")
+    droplets = zoo.datasets(assay="10x technology") | zoo.datasets(assay="inDrop")
+    assert list(blood | islets) == list(zoo.ids)
+    assert list(blood & islets) == []
+    assert list(zoo.datasets() - blood) == list(islets)
+    assert list(islets & droplets) == ["baron2016-human"]
+    assert list(droplets - islets) == list(droplets & blood)
+
+
+def test_selections_of_two_registries_are_not_mixed(zoo):
+    with pytest.raises(InputError, match="selections of two registries"):
+        zoo.datasets() | open_registry().datasets(text="pbmc3k")
+
+
+def test_a_selection_is_found_by_words_and_status(zoo):
+    assert list(zoo.datasets(text="sorted zheng")) == ["zheng2017-pbmc14k", "zheng2017-sorted-pbmc"]
+    assert list(zoo.datasets(text="10.1126/science.abf3041")) == ["onek1k-subset"]
+    assert len(zoo.datasets(status="imported")) == 0
+
+
+def test_a_saved_selection_comes_back(zoo, tmp_path):
+    chosen = zoo.datasets(tissue="pancreas")
+    path = chosen.save(tmp_path / "islets.yaml")
+    assert list(zoo.selection(path)) == list(chosen)
+    assert path.stat().st_size < 400
+
+
+def test_a_saved_selection_says_which_cards_changed_or_went(zoo, copy, tmp_path):
+    path = zoo.datasets(tissue="pancreas").save(tmp_path / "islets.yaml")
+    changed = copy / "datasets" / "baron2016-human.cell_type.tsv"
+    changed.write_text(changed.read_text().replace("CL:0000171\tpancreatic A cell", "unknown\tunknown"))
+    (copy / "datasets" / "segerstolpe2016-human.yaml").unlink()
+    with pytest.raises(CardError) as caught:
+        open_registry(copy).selection(path)
+    assert [(finding.code, finding.line) for finding in caught.value.findings] == [("SEL003", 4), ("SEL002", 5)]
+
+
+def test_facets_count_data_sets_and_cells(zoo):
+    table = zoo.datasets().facets("tissue")
+    assert table.loc["UBERON:0000178", ["label", "datasets", "cells"]].tolist() == ["blood", 5, 16_789]
+    assert table["datasets"].tolist() == [5, 2]

@@ -77,7 +77,7 @@ def test_real_cells_have_terms_that_exist_are_allowed_and_carry_their_label(pbmc
 def test_real_cells_keep_their_original_labels(pbmc3k, real, packaged):
     assert list(pbmc3k.obs_names) == list(real("tenx-pbmc3k").obs_names)
     assert list(pbmc3k.obs["cell_type_original"]) == list(real("tenx-pbmc3k").obs["classified"])
-    terms = packaged.maps("tenx-pbmc3k")["cell_type"].terms
+    terms = packaged.maps("tenx-pbmc3k")["tenx-pbmc3k.cell_type.tsv"].terms
     assert list(pbmc3k.obs["cell_type_ontology_term_id"]) == [
         terms[label] for label in pbmc3k.obs["cell_type_original"]
     ]
@@ -148,7 +148,7 @@ def run(card, label_map):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # names that are listed twice
             source = anndata.AnnData(X, obs=obs, var=pd.DataFrame(index=pd.Index(names, dtype=object)))
-        return streamline(source, on, {"cell_type": label_map}, SPACE)
+        return streamline(source, on, {label_map.path.name: label_map}, SPACE)
 
     return run
 
@@ -321,7 +321,7 @@ def test_a_gene_space_of_another_organism_is_refused(card, label_map):
         var=pd.DataFrame(index=["CD3E"]),
     )
     with pytest.raises(InputError, match="the names are of NCBITaxon:9606, the gene space mus_musculus-"):
-        streamline(source, card, {"cell_type": label_map}, gene_space("NCBITaxon:10090"))
+        streamline(source, card, {label_map.path.name: label_map}, gene_space("NCBITaxon:10090"))
 
 
 def test_columns_that_no_field_uses_are_named_in_the_report(mirror, monkeypatch):
@@ -331,3 +331,12 @@ def test_columns_that_no_field_uses_are_named_in_the_report(mirror, monkeypatch)
     report = json.loads(open_registry()["pbmc68k-reduced"].load().uns["cellzoo"]["report"])
     left_out = {"S_score", "G2M_score", "louvain", "n_counts", "n_genes", "percent_mito", "phase"}
     assert set(report["columns_left_out"]) == left_out
+
+
+def test_cells_without_a_label_are_what_the_row_for_them_says(run, label_map, monkeypatch):
+    with pytest.raises(InputError, match="column 'label' is empty for 1 cells"):
+        run(COUNTS, NAMES, labels=("B", None, "T"))
+    monkeypatch.setitem(label_map.terms, "(none)", "unknown")
+    made = run(COUNTS, NAMES, labels=("B", None, "T"))
+    assert list(made.obs["cell_type"]) == ["B cell", "unknown", "T cell"]
+    assert list(made.obs["cell_type_original"]) == ["B", "(none)", "T"]

@@ -5,11 +5,12 @@ import textwrap
 import pytest
 
 from cellzoo.errors import CardError
-from cellzoo.registry.cards import MAX_BYTES, card_digest, load_card, load_map, map_names, read_yaml
+from cellzoo.registry.cards import card_digest, load_card, load_map, map_names
+from cellzoo.registry.document import MAX_BYTES, read_yaml
 
 # line numbers of the tables below count in this card
 CARD = """\
-schema_version: 1
+schema_version: 2
 id: made-up
 title: Made up, for tests
 study: {doi: 10.1038/ncomms14049, authors: Zheng et al., year: 2017}
@@ -64,14 +65,14 @@ def test_the_card_of_these_tests_is_good(write):
     card = load_card(write())
     assert (card.id, card.cells_expected, card.study.id) == ("made-up", 10, "10.1038/ncomms14049")
     assert card.cells.disease.term == "unknown", "what a card leaves out is unknown, never healthy"
-    assert map_names(card) == {"cell_type": "made-up.cell_type.tsv"}
+    assert map_names(card) == ["made-up.cell_type.tsv"]
 
 
 BROKEN = {
     "unknown key": ("license:", "licence: MIT\nlicense:", "CARD003", 5, 1, "licence: unknown key"),
     "unknown key far inside": ("{kind: umi}", "{kind: umi, lyaer: X}", "CARD003", 17, 21, "counts.lyaer: unknown key"),
     "missing key": ("license: CC-BY-4.0\n", "", "CARD003", 1, 1, "license: is missing"),
-    "missing key of a file": ("    bytes: 100\n", "", "CARD003", 9, 5, "files.0.bytes: is missing"),
+    "missing key of a file": ("    bytes: 100\n", "", "CARD003", 9, 5, "files.0: sha256 and bytes pin"),
     "text for a number": ("cells_expected: 10", "cells_expected: many", "CARD003", 25, 1, "(found 'many')"),
     "no cells": ("cells_expected: 10", "cells_expected: 0", "CARD003", 25, 1, "greater than 0 (found 0)"),
     "true for a number": ("cells_expected: 10", "cells_expected: true", "CARD003", 25, 1, "(found True)"),
@@ -80,19 +81,19 @@ BROKEN = {
     "number for text": ("title: Made up, for tests", "title: 12", "CARD003", 3, 1, "valid string (found 12)"),
     "empty text": ("license: CC-BY-4.0", "license: ' '", "CARD003", 5, 1, "license: "),
     "list for a mapping": ("counts: {kind: umi}", "counts: [umi]", "CARD003", 17, 1, "counts: "),
-    "nothing for a mapping": ("counts: {kind: umi}", "counts:", "CARD003", 17, 1, "counts: "),
+    "nothing for a mapping": ("counts: {kind: umi}", "counts:", "CARD006", 6, 1, "verified needs counts"),
     "number as a key": ("license:", "12: x\nlicense:", "CARD003", 5, 1, "12: "),
-    "duplicate key": ("license:", "title: Again\nlicense:", "CARD002", 5, 1, "found duplicate key"),
-    "duplicate key in braces": ("{kind: umi}", "{kind: umi, kind: reads}", "CARD002", 17, 21, "found duplicate key"),
+    "duplicate key": ("license:", "title: Again\nlicense:", "CARD002", 5, 1, "duplicate key 'title', first in line 3"),
+    "duplicate key in braces": ("{kind: umi}", "{kind: umi, kind: reads}", "CARD002", 17, 21, "duplicate key 'kind'"),
     "tab as indentation": ("  format:", "\tformat:", "CARD002", 14, 1, "cannot start any token"),
     "unclosed brace": ("{kind: umi}", "{kind: umi", "CARD002", 18, 6, "is not valid YAML"),
     "unclosed quote": ("title: Made", "title: 'Made", "CARD002", 16, 37, "is not valid YAML"),
     "two documents": ("license:", "---\nlicense:", "CARD002", 5, 1, "is not valid YAML"),
     "anchor": ("license: CC", "license: &l CC", "CARD002", 5, 10, "anchors and aliases are not allowed"),
     "alias": ("license: CC-BY-4.0", "license: *l", "CARD002", 5, 10, "anchors and aliases are not allowed"),
-    "tag of a Python object": ("title: Made", "title: !!python/name:os.system Made", "CARD003", 3, 1, "valid string"),
-    "control character": ("title: Made", "title: \x07Made", "CARD002", 0, 0, "is not valid YAML"),
-    "other version of the schema": ("schema_version: 1", "schema_version: 2", "CARD003", 1, 1, "(found 2)"),
+    "tag of a Python object": ("title: Made", "title: !!python/name:os.system Made", "CARD002", 3, 8, "is not allowed"),
+    "control character": ("title: Made", "title: \x07Made", "CARD002", 3, 8, "control characters are not allowed"),
+    "other version of the schema": ("schema_version: 2", "schema_version: 3", "CARD003", 1, 1, "(found 3)"),
     "id with a capital": ("id: made-up", "id: Made-up", "CARD003", 2, 1, "(found 'Made-up')"),
     "id unlike the file name": ("id: made-up", "id: made-down", "CARD004", 2, 1, "does not equal the file name"),
     "short sha256": ("aaaa\n", "aaa\n", "CARD003", 11, 5, "files.0.sha256: "),
@@ -102,16 +103,23 @@ BROKEN = {
     "file name out of the folder": ("name: counts", "name: ../counts", "CARD003", 9, 5, "files.0.name: "),
     "hidden file name": ("name: counts", "name: .counts", "CARD003", 9, 5, "files.0.name: "),
     "label map out of the folder": ("map: made-up", "map: ../made-up", "CARD003", 23, 30, "cells.cell_type.map: "),
-    "file that is not listed": ("{file: counts", "{file: other", "CARD003", 1, 1, "not listed under files: ['other"),
+    "file that is not listed": (
+        "{file: counts",
+        "{file: other",
+        "CARD006",
+        15,
+        12,
+        "read.matrix.file: names the file 'other.csv.gz', which is not listed",
+    ),
     "no files": (
         CARD[CARD.index("  - name") : CARD.index("read:")],
         "  []\n",
-        "CARD003",
-        1,
-        1,
-        "not listed under files: ",
+        "CARD006",
+        12,
+        12,
+        "which is not listed under files",
     ),
-    "broken without a reason": ("status: verified", "status: broken", "CARD003", 1, 1, "status_reason says why"),
+    "broken without a reason": ("status: verified", "status: broken", "CARD006", 6, 1, "broken needs status_reason"),
     "unknown status": ("status: verified", "status: good", "CARD003", 6, 1, "(found 'good')"),
     "study without doi or name": ("doi: 10.1038/ncomms14049, ", "", "CARD003", 4, 1, "a study needs a doi, or a name"),
     "doi as a link": ("doi: 10.", "doi: https://doi.org/10.", "CARD003", 4, 9, "study.doi: "),
@@ -121,14 +129,14 @@ BROKEN = {
     "no organism": (
         "{term: NCBITaxon:9606, label: Homo sapiens}",
         "{term: unknown}",
-        "CARD003",
-        19,
-        1,
-        "organism must be one term for all cells",
+        "CARD006",
+        20,
+        3,
+        "cells.organism: verified needs organism",
     ),
     "column without map": (", map: made-up.cell_type.tsv", "", "CARD003", 23, 3, "column needs map"),
     "term and column": ("{column: label,", "{term: unknown, column: label,", "CARD003", 23, 3, "give either term"),
-    "value and column": ("{column: donor}", "{column: donor, value: x}", "CARD003", 24, 3, "give either value"),
+    "value and column": ("{column: donor}", "{column: donor, value: x}", "CARD003", 24, 3, "give one of value"),
     "genes without a column": ("{symbol: index}", "{}", "CARD003", 18, 1, "name the column of gene symbols"),
     "pattern that is none": ("'^(d[0-9])'", "'^(d'", "CARD003", 16, 19, "not a regular expression"),
     "pattern without a group": ("'^(d[0-9])'", "'^d'", "CARD003", 16, 19, "has no group"),
@@ -150,8 +158,8 @@ WHOLE = {
     "only a comment": (b"# later\n", 1, "holds nothing, expected key: value."),
     "a list": (b"- id: made-up\n", 1, "holds a list, expected key: value."),
     "a word": (b"made-up\n", 1, "holds 'made-up', expected key: value."),
-    "not UTF-8": ("title: Ärzte".encode("latin-1"), 0, "cannot be read as UTF-8 text: "),
-    "a gzip": (b"\x1f\x8b\x08\x00rest", 0, "cannot be read as UTF-8 text: "),
+    "not UTF-8": ("id: x\ntitle: Ärzte".encode("latin-1"), 2, "is not UTF-8 text: byte 0xc4 at offset 13."),
+    "a gzip": (b"\x1f\x8b\x08\x00rest", 1, "is not UTF-8 text: byte 0x8b at offset 1."),
     "larger than any card": (b"#" * (MAX_BYTES + 1), 0, "is 1000001 bytes; a card has at most 1000000."),
     "larger, cut inside a letter": (b"#" * (MAX_BYTES - 1) + "ä".encode(), 0, "is 1000001 bytes; a card has"),
 }
@@ -223,7 +231,7 @@ def test_a_document_knows_where_each_value_stands(write):
 
 
 BROKEN_MAPS = {
-    "empty file": ("", [(1, "MAP001", "starts with [''], expected the columns ['source', 'term', 'label']")]),
+    "empty file": ("", [(1, "MAP001", "starts with [''], expected ['source', 'term', 'label']")]),
     "other header": ("from\tto\tname\n", [(1, "MAP001", "starts with ['from', 'to', 'name']")]),
     "commas": ("source,term,label\n", [(1, "MAP001", "separated by tabs")]),
     "columns in another order": ("term\tsource\tlabel\n", [(1, "MAP001", "starts with ['term', 'source', 'label']")]),
@@ -295,3 +303,48 @@ def test_findings_print_as_file_line_column_severity_code(write):
     expected = f"""\
         {path}:5:1: error CARD003: licence: unknown key. Remove it or correct its spelling."""
     assert str(caught.value) == textwrap.dedent(expected)
+
+
+def test_a_card_of_schema_version_1_is_read_as_today_s(write):
+    old = load_card(write(("schema_version: 2", "schema_version: 1"), ("{kind: umi}", "{kind: umi, layer: raw}")))
+    assert (old.schema_version, old.layers.counts) == (2, "raw")
+    new = load_card(write(("counts: {kind: umi}", "layers: {counts: raw}\ncounts: {kind: umi}")))
+    assert old == new
+
+
+def test_the_digest_of_a_card_stays_when_the_card_is_verified_described_or_upgraded(write):
+    first = card_digest(write())
+    assert first == card_digest(write(("schema_version: 2", "schema_version: 1")))
+    assert first == card_digest(write(("title: Made up, for tests", "title: Better\nnotes: said later")))
+    block = "verified: {date: 2026-11-22, cellzoo: 0.1.0, cells: 10, genes: 5, gene_space: x}"
+    assert first == card_digest(write(("license:", f"{block}\nlicense:")))
+
+
+def test_what_a_sample_says_stands_in_place_of_what_the_card_says(write):
+    lung = "{name: two, files: [counts.csv.gz], cells: {tissue: {term: UBERON:0002048, label: lung}}}"
+    card = load_card(write(("read:", f"samples:\n  - {{name: one}}\n  - {lung}\nread:")))
+    one, two = (card.of_sample(sample) for sample in card.samples)
+    assert (one.cells.tissue.label, two.cells.tissue.label) == ("blood", "lung")
+    assert one.cells.assay == two.cells.assay and two.samples == ()
+    assert [field.label for _, field in card.fields("tissue")] == ["blood", "lung"]
+
+
+def test_two_samples_of_one_name_are_a_finding_at_the_second(write):
+    [finding] = findings_of(write(("read:", "samples: [{name: a}, {name: a}]\nread:")))
+    assert (finding.code, finding.line, finding.column) == ("CARD006", 13, 23)
+    assert "the name 'a' is given twice" in finding.message
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("no", "no"), ("off", "off"), ("2017-01-01", "2017-01-01"), ("0x10", "0x10"), ("1_000", "1_000"),
+        ("0o17", "0o17"), ("1:30", "1:30"), ("~", None), ("", None), ("true", True), ("FALSE", False),
+        ("-12", -12), ("1.5e3", 1500.0), (".5", 0.5), ("'12'", "12"), ("nan", "nan"), (".inf", ".inf"),
+    ],
+)  # fmt: skip
+def test_scalars_are_those_of_yaml_1_2(tmp_path, text, value):
+    path = tmp_path / "x.yaml"
+    path.write_text(f"key: {text}\n")
+    data = read_yaml(path).data
+    assert data == {"key": value} and type(data["key"]) is type(value)
