@@ -1,111 +1,106 @@
-"""The check of a registry: what a careful curator would look for in every card and label map."""
+"""The check of a registry: what a careful curator would look for in every card, label map and model."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from cellzoo.errors import CardError, Finding, NotFoundError
-from cellzoo.registry.cards import Document, LabelMap, load_map, map_names, parse_card, read_yaml
-from cellzoo.registry.catalogue import TERM_FIELDS, Registry
-from cellzoo.registry.fields import NOT_APPLICABLE, SUSPENSION_TYPES, TISSUE_TYPES, UNKNOWN, allowed
-from cellzoo.registry.ontology import term_ontology
-from cellzoo.registry.schema import DatasetCard, TermField
+from cellzoo.ci import scope as scopes
+from cellzoo.ci.across import check_across
+from cellzoo.ci.cards import check_card
+from cellzoo.ci.maps import check_rows
+from cellzoo.ci.scope import ROOMS, Scope
+from cellzoo.ci.sources import Sources
+from cellzoo.errors import Finding
+from cellzoo.registry.catalogue import Registry
+from cellzoo.registry.model_card import ModelCard
 
-WORDS = (UNKNOWN, NOT_APPLICABLE)
-VALUES = {"tissue_type": TISSUE_TYPES, "suspension_type": SUSPENSION_TYPES}
+
+@dataclass(frozen=True)
+class Question:
+    """What is to be checked, and how deep."""
+
+    paths: tuple[Path, ...] = ()
+    """Cards, label maps and folders to look at; all of the registry where none are named."""
+    base: str | None = None
+    """Branch or commit: look at what changed since HEAD left it."""
+    data: bool = False
+    """Whether to read the files of the cards, as far as they are on this machine."""
+    links: bool = False
+    """Whether to ask the network for links and releases."""
 
 
-def check_registry(registry: Registry, only: Iterable[Path] = ()) -> list[Finding]:
-    """Return every finding in the cards and label maps of a registry, sorted by place; nothing is downloaded.
+def check_registry(registry: Registry, question: Question | None = None) -> list[Finding]:
+    """Return every finding in the cards and label maps of a registry, sorted by place.
 
-    Each card is read against the schema; each term must exist, not be obsolete, carry its label and be allowed in its
-    field for the organism; label maps must be used and well-formed. ``only`` restricts the cards that are looked at.
+    Nothing is downloaded unless the question asks for links; nothing of a card is ever run.
     """
-    wanted = {path.resolve() for path in only}
-    paths = [path for path in registry.paths.values() if not wanted or path.resolve() in wanted]
-    findings = [finding for path in paths for finding in check_card(path)]
-    if not wanted:
-        findings += _unused_maps(registry)
-    return sorted(set(findings))
+    question = question or Question()
+    sources = Sources(dict.fromkeys((*registry.roots, *filter(None, map(_root, question.paths)))))
+    scope, gone = _scope(question, sources)
+    found = [finding for path in scope.cards for finding in check_card(path, sources)]
+    found += [finding for path in scope.maps for finding in _map(path, sources)]
+    found += [_stray(path) for path in scope.strays]
+    looked = [sources.card(path) for path in scope.cards]
+    found += check_across(looked, sources, scope.everything)
+    if question.base is not None:
+        from cellzoo.ci.releases import check_history
+
+        models = [path for path in (*scope.cards, *gone) if path.parent.parent.name == "models"]
+        found += check_history(registry.root, question.base, models)
+    if question.data:
+        from cellzoo.ci.data import check_data
+
+        found += [finding for read in looked for finding in check_data(read, sources)]
+    if question.links:
+        from cellzoo.ci.links import check_links
+
+        found += check_links(looked)
+    if question.data or question.links:
+        from cellzoo.ci.releases import check_release
+
+        models_read = [read for read in looked if isinstance(read.card, ModelCard)]
+        found += [finding for read in models_read for finding in check_release(read, question.links)]
+    return sorted(set(found))
 
 
-def check_card(path: Path) -> list[Finding]:
-    """Return the findings in one card and the label maps it uses."""
-    try:
-        document = read_yaml(path)
-        card = parse_card(document)
-    except CardError as error:
-        return error.findings
-    findings = []
-    for name in TERM_FIELDS:
-        field: TermField = getattr(card.cells, name)
-        if field.term is not None:
-            at = document.position(["cells", name, "term"])
-            findings += _term(Finding(str(path), *at, "", ""), name, field.term, field.label or field.term, card)
-        elif field.map is not None:
-            findings += _map(document, path.parent / field.map, name, card)
-    for name, values in VALUES.items():
-        value = getattr(card.cells, name).value
-        if value is not None and value not in values:
-            message = f"cells.{name}: {value!r} is not one of {', '.join(values)}."
-            findings.append(document.finding("CARD005", ["cells", name, "value"], message))
-    return findings
+def _scope(question: Question, sources: Sources) -> tuple[Scope, Sequence[Path]]:
+    """Return what is looked at, and the cards that are no longer there."""
+    if question.base is not None:
+        from cellzoo.registry.git import cards_of, changed_files
+
+        root = sources.roots[0]
+        paths = changed_files(root, question.base)
+        gone = [path for path in paths if path.suffix == ".yaml" and not path.exists()]
+        return scopes.changed(paths, sources, cards_of(root)[0]), gone
+    if question.paths:
+        return scopes.named(question.paths, sources), ()
+    return scopes.whole(sources), ()
 
 
-def _map(document: Document, path: Path, name: str, card: DatasetCard) -> list[Finding]:
-    if not path.is_file():
-        message = f"cells.{name}.map: there is no file {path.name} beside the card."
-        return [document.finding("MAP001", ["cells", name, "map"], message)]
-    try:
-        label_map = load_map(path)
-    except CardError as error:
-        return error.findings
-    return [finding for source in label_map.terms for finding in _row(label_map, source, name, card)]
+def _root(path: Path) -> Path | None:
+    """Return the registry that a card, label map or folder lies in, none where it lies in none."""
+    folders = [path, *path.parents] if path.is_dir() else list(path.absolute().parents)
+    return next((folder.parent for folder in folders[:3] if folder.name in ROOMS), None)
 
 
-def _row(label_map: LabelMap, source: str, name: str, card: DatasetCard) -> list[Finding]:
-    term = label_map.terms[source]
-    column = len(source) + 2
-    return _term(
-        Finding(str(label_map.path), label_map.lines[source], column, "", ""),
-        name,
-        term,
-        label_map.labels[source],
-        card,
-    )
+def _map(path: Path, sources: Sources) -> Iterator[Finding]:
+    """Yield what is wrong with a label map whoever uses it; its terms are checked with the cards that do."""
+    if not path.exists():
+        return
+    yield from check_rows(path, sources)
+    if path.parent.name == "datasets" and not scopes.users(path, sources):
+        remedy = "Remove it, or name it in a card."
+        yield Finding(str(path), 0, 0, "MAP004", "no card uses this label map.", remedy, "warning")
 
 
-def _term(at: Finding, name: str, term: str, label: str, card: DatasetCard) -> list[Finding]:
-    """Return what is wrong with a term in a field; ``at`` lends its place."""
-
-    def found(code: str, message: str, remedy: str = "") -> list[Finding]:
-        return [Finding(at.path, at.line, at.column, code, f"{name}: {message}", remedy)]
-
-    if term in WORDS:
-        return [] if label == term else found("TERM002", f"{term} is not labelled {label!r}.", f"Write {term!r}.")
-    try:
-        ontology = term_ontology(term)
-        expected = ontology.label(term)
-    except NotFoundError as error:
-        return found("TERM001", f"{error}.")
-    if ontology.is_obsolete(term):
-        instead = ontology.replaced_by(term)
-        remedy = f"Use {instead}." if instead else "Choose a current term."
-        return found("TERM001", f"{term} ({expected}) is obsolete.", remedy)
-    if label != expected:
-        return found(
-            "TERM002", f"the label of {term} is {expected!r}, the file says {label!r}.", "Correct id or label."
-        )
-    kind = card.cells.tissue_type.value
-    problem = allowed(name, term, str(card.cells.organism.term), kind if kind in TISSUE_TYPES else "tissue")
-    return found("TERM003", problem) if problem else []
+def _stray(path: Path) -> Finding:
+    remedy = "Cards are <folder>/<id>.yaml, label maps datasets/<id>.<field>.tsv."
+    return Finding(str(path), 0, 0, "CARD009", "is neither a card nor a label map: nothing ever reads it.", remedy)
 
 
-def _unused_maps(registry: Registry) -> list[Finding]:
-    used = set()
-    for card in registry.cards():
-        used |= {registry.path(card.id).parent / name for name in map_names(card).values()}
-    unused = sorted(set((registry.root / "datasets").glob("*.tsv")) - used) if not registry.problems else []
-    remedy = "Remove it, or name it in a card."
-    return [Finding(str(path), 0, 0, "MAP004", "no card uses this label map.", remedy, "warning") for path in unused]
+def top_of(path: Path) -> Path:
+    """Return the repository that a path lies in, else the working directory: what reports name files from."""
+    folders = [path.absolute(), *path.absolute().parents]
+    return next((folder for folder in folders if (folder / ".git").exists()), Path.cwd())

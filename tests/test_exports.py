@@ -11,7 +11,7 @@ HEAVY = ("torch", "tiledbsoma", "scanpy", "huggingface_hub", "anndata", "pandas"
 
 
 def test_the_public_names():
-    assert cellzoo.__all__ == ["__version__", "annotate", "from_pretrained", "open_registry"]
+    assert cellzoo.__all__ == ["__version__", "annotate", "from_pretrained", "map_genes", "open_registry"]
     assert all(callable(getattr(cellzoo, name)) for name in cellzoo.__all__ if name != "__version__")
     assert set(cellzoo.__all__) <= set(dir(cellzoo))
 

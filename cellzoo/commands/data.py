@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from cellzoo.commands.shared import Command, FileIn, json_option, open_zoo, registry_option
+from cellzoo.commands.shared import Command, FileIn, json_option, open_cards, open_zoo, registry_option
 from cellzoo.console import bars, report, say, table, warn
 from cellzoo.errors import CellzooError
 
-FILTERS = ("organism", "tissue", "cell-type", "assay", "disease", "development-stage", "sex")
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from cellzoo.registry.index import Record
+
+FILTERS = (
+    *("organism", "tissue", "cell-type", "assay", "disease", "development-stage", "sex"),
+    *("self-reported-ethnicity", "cell-line"),
+)
 
 
 @click.command(cls=Command)
@@ -46,45 +56,102 @@ def _filters(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @click.command(cls=Command)
+@click.argument("text", nargs=-1)
+@_filters
+@click.option("--status", type=click.Choice(["imported", "verified", "broken"]), help="Only cards of this status.")
+@click.option("--facets", "facet", type=click.Choice(FILTERS), help="Count data sets and cells by a field instead.")
+@click.option("--save", type=FileIn, help="Write the selection to a small YAML that Zoo.selection reads.")
 @registry_option
 @json_option
-@_filters
-def datasets(wanted: dict[str, str], registry: str | None, as_json: bool) -> None:
-    """List data sets, by any mix of filters; a term stands for all terms below it."""
+def datasets(  # noqa: PLR0913, PLR0917
+    wanted: dict[str, str],
+    text: tuple[str, ...],
+    status: str | None,
+    facet: str | None,
+    save: Path | None,
+    registry: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """List data sets that hold every word of TEXT and match every filter; a term stands for all terms below it.
+
+    Nothing is downloaded and no data are read: what is listed stands in the cards.
+    """
     zoo = open_zoo(registry)
-    summary = zoo.datasets(**wanted).obs_summary()
+    chosen = zoo.datasets(text=" ".join(text), status=status or "", **wanted)
     warn(zoo.registry.problems)
+    if save:
+        say(f"{len(chosen)} data sets saved to {chosen.save(save)}")
+    if facet:
+        _show_facets(chosen.facets(facet.replace("-", "_")), as_json)
+    elif as_json:
+        click.echo(json.dumps([_listed(record) for record in chosen.records], indent=1))
+    elif chosen:
+        _show_datasets(chosen.records)
+    else:
+        say("No data set matches.")
+
+
+def _listed(record: Record) -> dict[str, Any]:
+    """Return a record as the listing shows it: labels by field, and the ids of the terms beside them."""
+    plain = asdict(record)
+    for hidden in ("text", "labels"):
+        del plain[hidden]
+    return plain | {name: ", ".join(labels) for name, labels in record.labels.items()}
+
+
+def _show_datasets(records: list[Record]) -> None:
+    fields = ("tissue", "assay", "organism")
+    rows = [
+        [one.id, one.status, f"{one.cells:,}" if one.cells else ""]
+        + [*(_few(one.labels.get(name, [])) for name in fields), one.title]
+        for one in records
+    ]
+    table(["id", "status", "cells", *fields, "title"], rows, keep=3)
+    verified = [one for one in records if one.status == "verified"]
+    cells = sum(one.cells or 0 for one in verified)
+    say(f"{len(records)} data sets, {len(verified)} of them verified with {cells:,} cells")
+
+
+def _few(labels: list[str]) -> str:
+    shown = ", ".join(label for label in labels[:2] if label != "unknown")
+    return f"{shown} +{len(labels) - 2}" if len(labels) > 2 else shown
+
+
+def _show_facets(frame: pd.DataFrame, as_json: bool) -> None:
     if as_json:
-        click.echo(summary.reset_index().to_json(orient="records", indent=1))
-        return
-    if summary.empty:
-        click.echo("No data set matches.", err=True)
-        return
-    columns = ["status", "cells", "organism", "tissue", "assay", "title"]
-    table(
-        ["id", *columns], [[row.Index, *(str(getattr(row, name)) for name in columns)] for row in summary.itertuples()]
-    )
+        click.echo(frame.reset_index().to_json(orient="records", indent=1))
+    else:
+        table(
+            ["term", "label", "datasets", "cells"],
+            [[str(v) for v in row] for row in frame.reset_index().itertuples(index=False)],
+        )
 
 
 @click.command(cls=Command)
-@click.argument("dataset")
+@click.argument("name", metavar="ID")
+@click.option("--history", is_flag=True, help="Show who changed the card and its label maps, and when.")
 @registry_option
 @json_option
-def show(dataset: str, registry: str | None, as_json: bool) -> None:
-    """Show everything a card says about one data set."""
-    zoo = open_zoo(registry)
-    card = zoo.registry.card(dataset)
-    if as_json:
+def show(name: str, history: bool, registry: tuple[str, ...], as_json: bool) -> None:
+    """Show everything a card says about one data set, collection or model."""
+    cards = open_cards(registry)
+    card = cards.any_card(name)
+    path = cards.model_paths.get(name) or cards.path(name)
+    if history:
+        from cellzoo.commands.git import show_history
+
+        show_history(path, as_json)
+    elif as_json:
         click.echo(card.model_dump_json(indent=1, exclude_none=True))
     else:
-        click.echo(zoo.registry.path(dataset).read_text().rstrip())
+        click.echo(path.read_text(encoding="utf-8").rstrip())
 
 
 @click.command(cls=Command)
 @click.argument("dataset", nargs=-1, required=True)
 @click.option("-o", "--out", type=FileIn, required=True, help="Folder for the h5ad files.")
 @registry_option
-def get(dataset: tuple[str, ...], out: Path, registry: str | None) -> None:
+def get(dataset: tuple[str, ...], out: Path, registry: tuple[str, ...]) -> None:
     """Fetch data sets, verify, read and streamline them, and write one h5ad each."""
     from cellzoo.converters.write import check_writable
 

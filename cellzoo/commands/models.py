@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from cellzoo.commands.shared import Command, FileIn, json_option, open_zoo, registry_option, remote_option
-from cellzoo.console import bars, say, say_metrics, table, told
-from cellzoo.errors import CellzooError
+from cellzoo.commands.shared import Command, FileIn, json_option, open_cards, open_zoo, registry_option, remote_option
+from cellzoo.console import bars, say, say_metrics, table, told, warn
+from cellzoo.errors import CardError, CellzooError
 
 if TYPE_CHECKING:
     import anndata
@@ -24,40 +25,66 @@ layer_option = click.option("--layer", help="Where the raw counts are: X, raw or
 @click.option("--organism", help="human or mouse.")
 @click.option("--organ", help="Organ, as in the models' names.")
 @remote_option
+@registry_option
 @json_option
-def models(task: str | None, organism: str | None, organ: str | None, remote: str | None, as_json: bool) -> None:
-    """List the models of a hub, with their newest release."""
-    from cellzoo import settings
-    from cellzoo.hub.names import parse
-    from cellzoo.hub.remote import open_remote
+def models(  # noqa: PLR0913, PLR0917
+    task: str | None,
+    organism: str | None,
+    organ: str | None,
+    remote: str | None,
+    registry: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """List the models that the registry pins, or with --remote those of a hub, with their newest release.
 
-    place = open_remote(remote or settings.remote())
+    CELLZOO_REMOTE counts as --remote.
+    """
+    from cellzoo.hub.names import parse
+
+    listed = _of_hub(remote) if remote else _of_registry(registry)
     rows = []
-    for name in place.models():
+    for name, release, status in listed:
         try:
             model = parse(name)
         except CellzooError:  # a repo that is tagged cellzoo but not named as one of its models
             continue
-        if all(
-            want in {None, have}
-            for want, have in [(task, model.task), (organism, model.organism), (organ, model.organ)]
-        ):
-            releases = [tag for tag in place.tags(name) if tag.startswith("v")]
-            rows.append({"id": name, "release": releases[-1] if releases else "", **asdict(model)})
+        wanted = [(task, model.task), (organism, model.organism), (organ, model.organ)]
+        if all(want in {None, have} for want, have in wanted):
+            rows.append({"id": name, "release": release, "status": status, **asdict(model)})
     if as_json:
         click.echo(json.dumps(rows, indent=1))
     elif rows:
-        columns = ["id", "release", "task", "topology", "organism", "organ"]
+        columns = ["id", "release", "status", "task", "topology", "organism", "organ"]
         table(columns, [[row[column] for column in columns] for row in rows])
     else:
-        say("No model matches.")
+        say("No model matches." if remote else "The registry pins no such model; --remote lists those of a hub.")
+
+
+def _of_hub(remote: str) -> Iterator[tuple[str, str, str]]:
+    from cellzoo.hub.remote import open_remote
+
+    place = open_remote(remote)
+    for name in place.models():
+        releases = [tag for tag in place.tags(name) if tag.startswith("v")]
+        yield name, releases[-1] if releases else "", "released" if releases else "unreleased"
+
+
+def _of_registry(registry: tuple[str, ...]) -> Iterator[tuple[str, str, str]]:
+    cards = open_cards(registry)
+    for name in cards.model_paths:
+        try:
+            newest = cards.model(name).newest
+        except CardError as error:
+            warn(error.findings)
+            continue
+        yield name, f"v{newest.version}", newest.status
 
 
 @click.command(cls=Command)
 @click.argument("recipe", type=FileIn)
 @click.option("-o", "--out", type=FileIn, required=True, help="Folder for the run.")
 @registry_option
-def train(recipe: Path, out: Path, registry: str | None) -> None:
+def train(recipe: Path, out: Path, registry: tuple[str, ...]) -> None:
     """Train what a recipe says, evaluate it on the held-out studies, write a run folder."""
     _need_torch()
     from cellzoo.models.recipe import load_recipe
@@ -73,7 +100,7 @@ def train(recipe: Path, out: Path, registry: str | None) -> None:
 @click.argument("run", type=FileIn)
 @registry_option
 @json_option
-def evaluate(run: Path, registry: str | None, as_json: bool) -> None:
+def evaluate(run: Path, registry: tuple[str, ...], as_json: bool) -> None:
     """Compute the metrics of a run again, from the cards' bytes and the released weights."""
     _need_torch()
     from cellzoo.models.run import evaluate_run

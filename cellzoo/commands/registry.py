@@ -2,32 +2,68 @@
 
 from __future__ import annotations
 
-import json
+import os
 import sys
 from pathlib import Path
 
 import click
 
-from cellzoo.commands.shared import Command, FileIn, registry_option
+from cellzoo.commands.shared import Command, FileIn, open_cards, registry_option
 
 
 @click.command(cls=Command)
 @click.argument("path", nargs=-1, type=FileIn)
 @registry_option
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
-def check(path: tuple[Path, ...], registry: str | None, form: str) -> None:
-    """Check cards and label maps: schema, terms, labels. All of the registry, or the cards and folders given."""
-    from cellzoo.ci.check import check_card, check_registry
-    from cellzoo.registry.catalogue import open_registry
+@click.option("--changed", "base", metavar="BASE", help="Look at what changed since HEAD left this branch or commit.")
+@click.option("--fix", "mend", is_flag=True, help="Mend what is mechanical, then say what is left.")
+@click.option("--data", is_flag=True, help="Read the data too, as far as it is on this machine.")
+@click.option("--links", is_flag=True, help="Ask the network whether links and releases are still there.")
+@click.option(
+    "--format", "form", type=click.Choice(["text", "json", "github", "sarif"]), default="text", show_default=True
+)
+@click.option("--explain", metavar="CODE", help="Say what a code means, for example CARD003.")
+def check(  # noqa: PLR0913, PLR0917
+    path: tuple[Path, ...],
+    registry: tuple[str, ...],
+    base: str | None,
+    mend: bool,
+    data: bool,
+    links: bool,
+    form: str,
+    explain: str | None,
+) -> None:
+    """Check cards and label maps: schema, terms, labels, duplicates, licences, models.
 
-    folders: list[Path | str | None] = [one for one in path if one.is_dir()] if path else [registry]
-    findings = {finding for one in path if not one.is_dir() for finding in check_card(one)}
-    findings |= {finding for one in folders for finding in check_registry(open_registry(one))}
-    if form == "json":
-        click.echo(json.dumps([finding.as_dict() for finding in sorted(findings)], indent=1))
+    All of the registry, or the cards, label maps and folders given. The same command runs in CI. Exit code 1 says that
+    there are errors; warnings do not fail.
+    """
+    if explain is not None:
+        from cellzoo.ci.rules import explain as explained
+
+        click.echo(explained(explain))
+        return
+    if path and base is not None:
+        raise click.UsageError("give either paths or --changed")
+
+    from cellzoo.ci.check import Question, check_registry, top_of
+    from cellzoo.ci.report import as_markdown, render, summary
+    from cellzoo.console import say
+
+    question = Question(path, base, data, links)
+    cards = open_cards(registry)
+    if mend:
+        from cellzoo.ci.fix import fix
+
+        mended, findings = fix(lambda: check_registry(cards, question))
+        for finding in mended:
+            say(f"mended: {finding}")
     else:
-        for finding in sorted(findings):
-            click.echo(str(finding))
-        errors = sum(finding.severity == "error" for finding in findings)
-        click.echo(f"{errors} errors, {len(findings) - errors} warnings", err=True)
+        findings = check_registry(cards, question)
+    top = top_of(path[0] if path else cards.root)
+    if text := render(findings, form, top):
+        click.echo(text)
+    if form == "github" and (file := os.environ.get("GITHUB_STEP_SUMMARY")):
+        with Path(file).open("a", encoding="utf-8") as stream:
+            stream.write(as_markdown(findings, top) + "\n")
+    say(summary(findings))
     sys.exit(any(finding.severity == "error" for finding in findings))

@@ -6,17 +6,27 @@ Exit codes: 0 good, 1 the input has findings, 2 wrong usage, 3 the world failed 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from cellzoo.console import say
 from cellzoo.errors import CardError, CellzooError
+
+if TYPE_CHECKING:
+    from cellzoo.converters.selection import Zoo
+    from cellzoo.registry.catalogue import Registry
 
 FileIn = click.Path(path_type=Path)
 registry_option = click.option(
-    "--registry", help="Folder of cards; by default CELLZOO_REGISTRY, else the packaged ones."
+    "--registry",
+    multiple=True,
+    help="Folder of cards, or URL@ref of a Git repository; may be given several times, the first that has an id wins. "
+    "By default CELLZOO_REGISTRY, else the packaged cards.",
 )
-remote_option = click.option("--remote", help="Folder or URL of a hub; by default CELLZOO_REMOTE, else huggingface.co.")
+remote_option = click.option(
+    "--remote", envvar="CELLZOO_REMOTE", help="Folder or URL of a hub; by default CELLZOO_REMOTE, else huggingface.co."
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 
@@ -43,8 +53,19 @@ class Group(click.Group):
         return list(self.commands)
 
 
-def open_zoo(registry: str | None) -> Any:
-    """Return the zoo of a registry; anndata and pandas are imported here."""
-    from cellzoo.converters.selection import open_registry
+def open_zoo(registry: tuple[str, ...]) -> Zoo:
+    """Return the zoo of the registries that were asked for."""
+    from cellzoo.converters.selection import Zoo
 
-    return open_registry(registry)
+    return Zoo(open_cards(registry))
+
+
+def open_cards(registry: tuple[str, ...]) -> Registry:
+    """Return the registries that were asked for as one."""
+    from cellzoo.registry.catalogue import open_registry
+
+    opened = open_registry(registry or None)
+    for line in (*opened.said, opened.precedence()):
+        if line:
+            say(line)
+    return opened
