@@ -27,8 +27,11 @@ lint: $(INSTALLED)  ## ruff, mypy strict, the layers, the cards
 	$(BIN)/cellzoo check
 
 bench: $(INSTALLED)  ## side by side with what a user would pick instead
-	$(BIN)/python benchmarks/annotation.py
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/catalogue.py
+	$(BIN)/python benchmarks/ontology.py
+	$(BIN)/python benchmarks/suggest.py
+	$(BIN)/python benchmarks/annotation.py
 
 format: $(INSTALLED)
 	$(BIN)/ruff format .

@@ -3,7 +3,7 @@
 Source: the 3,525 label -> Cell Ontology maps of sfaira's curators (FACTS/sfaira_cell_type_maps.tsv, of 2022; withdrawn
 targets follow `replaced_by`), tissues from FACTS/sfaira_studies.csv. Held out are a random tenth (seeds 0 to 4) and
 whole studies (a fifth of them at a time). For each split the weights are fitted anew on its training part alone; the
-weights in `cellzoo.registry.suggest` are those of seed 0. Run: python benchmarks/suggest.py [--fit] [FACTS]
+weights in `cellzoo.registry.suggest.suggester` are those of seed 0. Run: python benchmarks/suggest.py [--fit] [FACTS]
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from rapidfuzz import fuzz, process, utils
 from scipy.optimize import minimize
 
 from cellzoo.errors import NotFoundError
-from cellzoo.registry import suggest
 from cellzoo.registry.ontology import load
-from cellzoo.registry.suggest import Suggester
-from cellzoo.registry.suggest_examples import Example
+from cellzoo.registry.suggest import suggester as suggest
+from cellzoo.registry.suggest.examples import Example
+from cellzoo.registry.suggest.suggester import Suggester
 
 FACTS = Path(__file__).parents[1].parent / "shared" / "facts"
 FOLDS, PENALTY = 5, 1.0

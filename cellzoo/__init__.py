@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from cellzoo.converters.selection import open_registry
     from cellzoo.hub.release import annotate, from_pretrained
+    from cellzoo.registry.genes import map_genes
 
 
 __version__ = version("cellzoo")
@@ -19,10 +20,11 @@ __version__ = version("cellzoo")
 _HOME = {
     "annotate": ("cellzoo.hub.release", "annotate"),
     "from_pretrained": ("cellzoo.hub.release", "from_pretrained"),
+    "map_genes": ("cellzoo.registry.genes", "map_genes"),
     "open_registry": ("cellzoo.converters.selection", "open_registry"),
 }
 
-__all__ = ["__version__", "annotate", "from_pretrained", "open_registry"]
+__all__ = ["__version__", "annotate", "from_pretrained", "map_genes", "open_registry"]
 
 
 def __getattr__(name: str) -> object:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from cellzoo import __version__
-from cellzoo.commands import data, models, registry
+from cellzoo.commands import data, genes, git, models, new, ontology, registry, sfaira, suggest
 from cellzoo.commands.shared import Group
 
 
@@ -16,8 +16,10 @@ def main() -> None:
 
 
 for command in (
-    *(data.demo, data.datasets, data.show, data.get, registry.check),
-    *(models.models, models.train, models.evaluate, models.push, models.pull, models.annotate, models.embed),
+    *(data.demo, data.datasets, data.show, data.get),
+    *(models.models, models.annotate, models.embed, models.train, models.evaluate, models.push, models.pull),
+    *(ontology.ontology, suggest.suggest, genes.genes),
+    *(new.new, new.verify, registry.check, git.diff, git.submit, sfaira.import_sfaira),
 ):
     main.add_command(command)
 

@@ -13,7 +13,7 @@ from cellzoo.ci.edits import cell, whole
 from cellzoo.ci.sources import Sources
 from cellzoo.ci.terms import Context, Verdict, judge
 from cellzoo.errors import Edit, Finding
-from cellzoo.registry.cards import LabelMap
+from cellzoo.registry.cards import SUGGESTED, LabelMap
 from cellzoo.registry.fields import UNKNOWN
 
 SAYS_UNKNOWN = re.compile(
@@ -104,3 +104,7 @@ def _row(
     elif strict and term == UNKNOWN and source not in label_map.notes and not SAYS_UNKNOWN.search(source):
         message = f"{name}: {source!r} is mapped to unknown without a note."
         yield Finding(path, line, at_term, "MAP006", message, "Say in a column note why.", "warning")
+    if label_map.notes.get(source, "").startswith(SUGGESTED):
+        message = f"{name}: nobody has looked at what was suggested for {source!r}."
+        remedy = "Keep or correct the term, then remove the note."
+        yield Finding(path, line, at_label + len(label) + 1, "MAP007", message, remedy, "warning")

@@ -119,6 +119,12 @@ RULES = {
         "In a verified data set a label that is mapped to unknown says why in the column note, unless it says so "
         "itself (unassigned, doublet, …).",
     ),
+    "MAP007": Rule(
+        "warning",
+        "suggestion that nobody looked at",
+        "`cellzoo new dataset` filled the row in or left it unknown, and its note still says so. Keep or correct the "
+        "term, then remove the note.",
+    ),
     "TERM001": Rule(
         "error",
         "no such term, or an obsolete one",

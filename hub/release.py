@@ -105,13 +105,27 @@ def _read(folder: Path, smoke: bool) -> Model:
     return read_artifact(folder, smoke)
 
 
-def annotate(source: str | Path | anndata.AnnData, model: str | Path | Model, **options: Any) -> anndata.AnnData:
+def annotate(
+    source: str | Path | anndata.AnnData,
+    model: str | Path | Model | None = None,
+    *,
+    tissue: str | None = None,
+    remote: str | None = None,
+    **options: Any,
+) -> anndata.AnnData:
     """Return cells annotated by a model: an AnnData or the path of an h5ad, and a model or what names one.
 
-    Options are those of `Model.annotate`: threshold and layer.
+    Without a model the registry's is taken that fits organism and tissue (`hub.choice`); ``uns["cellzoo"]`` says which.
+    Other options are those of `Model.annotate`: threshold and layer.
     """
     from cellzoo.converters.readers import open_h5ad
 
     adata = open_h5ad(Path(source)) if isinstance(source, str | Path) else source
-    predictor = from_pretrained(model) if isinstance(model, str | Path) else model
+    if model is None:
+        from cellzoo.hub.choice import choose_for
+        from cellzoo.registry.catalogue import open_registry
+
+        choice = choose_for(adata, open_registry(), tissue)
+        model, remote = choice.pinned, remote or choice.remote
+    predictor = from_pretrained(model, remote=remote) if isinstance(model, str | Path) else model
     return predictor.annotate(adata, **options)

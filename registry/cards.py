@@ -20,6 +20,8 @@ from cellzoo.registry.upgrade import upgrade
 MAP_COLUMNS = ("source", "term", "label")
 NOTE = "note"
 """A fourth column that a label map may have: why a row is doubtful."""
+SUGGESTED = "suggested"
+"""How the note of a row begins that a program filled in and nobody has looked at."""
 NOT_DATA = {"schema_version", "aliases", "title", "license", "status", "status_reason", "verified", "notes"}
 """What a card says about the data set without changing the data."""
 

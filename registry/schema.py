@@ -50,10 +50,18 @@ class Sample(Strict):
     """How it is read."""
     layers: Layers | None = None
     """Which matrix holds what."""
+    counts: Counts | None = None
+    """What its raw counts are."""
     genes: Genes | None = None
     """Which columns name the genes."""
+    default_embedding: Text | None = None
+    """Key of obsm to show first."""
     cells: SampleCells = SampleCells()
     """What is known about its cells."""
+
+
+SAMPLE_SAYS = ("primary_data", "read", "layers", "counts", "genes", "default_embedding")
+"""What a sample can say in place of its card, beside its cells."""
 
 
 class DatasetCard(Strict):
@@ -116,7 +124,7 @@ class DatasetCard(Strict):
 
     def of_sample(self, sample: Sample) -> DatasetCard:
         """Return the card of one sample: what the sample says stands in place of what the card says."""
-        said = {name: getattr(sample, name) for name in ("primary_data", "read", "layers", "genes")}
+        said = {name: getattr(sample, name) for name in SAMPLE_SAYS}
         changed = {name: value for name, value in said.items() if value is not None}
         read = sample.read or self.read
         if read and sample.files and not sample.read:
@@ -166,7 +174,8 @@ class DatasetCard(Strict):
         if self.status_reason:
             yield ("status_reason",), "is for imported and broken data sets, not for verified ones"
         for name in ("read", "counts", "genes", "cells_expected"):
-            if getattr(self, name) is None and not (name == "read" and self.samples):
+            said = [getattr(sample, name, None) for sample in self.samples]
+            if getattr(self, name) is None and (not said or None in said):
                 yield ("status",), f"verified needs {name}"
         for at, file in enumerate(self.files):
             if not file.sha256:

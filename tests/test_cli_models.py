@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
+import cellzoo
 from cellzoo.cli import main
 
 RECIPE = """\
@@ -58,6 +59,31 @@ def test_train_push_pull_annotate_from_the_shell(desk, tmp_path):
     annotated = anndata.read_h5ad(out)
     assert annotated.uns["cellzoo"]["commit"] == commit
     assert all(f"  {label}\n" in done.stderr for label in annotated.obs["cellzoo_cell_type"].unique())
+
+
+def test_the_registry_s_model_for_organism_and_tissue_annotates_where_none_is_named(desk, tmp_path, monkeypatch):
+    hub, zoo = tmp_path / "hub", tmp_path / "zoo"
+    name, commit = call("push", desk / "run", "--to", "acme", "--release", "1.0.0", "--remote", hub).stdout.split()
+    said = ["--intended-use", "Tests.", "--limits", "Blood only.", "--license", "MIT", "--title", "Blood of a test"]
+    entered = call("new", "model", name, "--remote", hub, "-o", zoo / "models", *said)
+    assert entered.exit_code == 0, entered.output
+    listed = json.loads(call("models", "--registry", zoo, "--json").stdout)
+    assert [(one["id"], one["release"], one["status"]) for one in listed] == [(name.split("@")[0], "v1.0.0", "active")]
+    words = ("annotate", desk / "in.h5ad", "--no-plot", "--remote", hub, "--registry", zoo)
+    done = call(*words, "--tissue", "blood", "-o", tmp_path / "out.h5ad")
+    assert done.exit_code == 0, done.output
+    assert f"model: {name.replace('@', ' ')}, human by the genes, blood for blood\n" in done.stderr
+    assert anndata.read_h5ad(tmp_path / "out.h5ad").uns["cellzoo"]["commit"] == commit
+    assert "no column says the tissue" in call(*words, "-o", tmp_path / "x.h5ad").stderr
+    refused = call(*words, "--tissue", "lung", "-o", tmp_path / "x.h5ad")
+    assert (refused.exit_code, (tmp_path / "x.h5ad").exists()) == (1, False)
+    assert "there is human blood. Give --model." in refused.stderr
+
+    monkeypatch.setenv("CELLZOO_REGISTRY", str(zoo))
+    cells = anndata.read_h5ad(desk / "in.h5ad")
+    cells.obs["tissue_ontology_term_id"] = "UBERON:0000178"
+    annotated = cellzoo.annotate(cells, remote=str(hub))
+    assert annotated.uns["cellzoo"]["commit"] == commit
 
 
 def test_evaluate_prints_one_json_document_and_nothing_else(desk):
@@ -137,7 +163,7 @@ def test_the_input_is_never_overwritten(desk):
         (["evaluate", "nope"], 1, "holds no run; make one with `cellzoo train RECIPE.yaml -o nope`"),
         (["push", "nope", "--to", "acme", "--release", "1.0.0"], 1, "holds no release"),
         (["pull", "nope"], 1, "'nope' is no model name, expected <organization>/<task>"),
-        (["annotate", "x.h5ad"], 2, "Missing option '--model'"),
+        (["annotate", "x.h5ad"], 2, "Missing option '-o'"),
         (["nope"], 2, "No such command 'nope'"),
     ],
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,8 @@ from cellzoo.errors import CardError, CellzooError
 
 if TYPE_CHECKING:
     import anndata
+
+    from cellzoo.hub.choice import Choice
 
 layer_option = click.option("--layer", help="Where the raw counts are: X, raw or a layer. Found by itself otherwise.")
 
@@ -138,17 +140,27 @@ def pull(model: str, remote: str | None) -> None:
 
 @click.command(cls=Command)
 @click.argument("source", type=FileIn, metavar="IN.h5ad")
-@click.option("--model", required=True, help="ORG/NAME[@REV], or a folder with a run or a release.")
+@click.option("--model", help="ORG/NAME[@REV], or a folder; by default the registry's for organism and tissue.")
+@click.option("--tissue", help="Tissue of the cells, id or label, where the file does not say; chooses the model.")
 @click.option("-o", "--out", type=FileIn, required=True, help="h5ad to write.")
 @click.option("--threshold", type=float, default=0.5, show_default=True, help="Probability that a call must reach.")
 @click.option("--plot/--no-plot", default=True, show_default=True, help="Draw a UMAP beside the output.")
 @layer_option
 @remote_option
+@registry_option
 def annotate(  # noqa: PLR0913, PLR0917
-    source: Path, model: str, out: Path, threshold: float, plot: bool, layer: str | None, remote: str | None
+    source: Path,
+    model: str | None,
+    tissue: str | None,
+    out: Path,
+    threshold: float,
+    plot: bool,
+    layer: str | None,
+    remote: str | None,
+    registry: tuple[str, ...],
 ) -> None:
     """Call the cell types of IN.h5ad in Cell Ontology terms and write OUT.h5ad and OUT.umap.png."""
-    adata, predictor = _query(source, model, out, remote)
+    adata, predictor = _query(source, model, out, remote, lambda adata: _chosen(adata, registry, tissue))
     annotated = predictor.annotate(adata, threshold=threshold, layer=layer)
     told(annotated)
     if plot:
@@ -184,8 +196,14 @@ def _need_torch() -> None:
         raise MissingExtraError("training", "models")
 
 
-def _query(source: Path, model: str, out: Path, remote: str | None) -> tuple[anndata.AnnData, Any]:
-    """Return the cells and the model; what can be refused is refused before any work."""
+def _query(
+    source: Path,
+    model: str | None,
+    out: Path,
+    remote: str | None,
+    choose: Callable[[anndata.AnnData], Choice] | None = None,
+) -> tuple[anndata.AnnData, Any]:
+    """Return the cells and the model, chosen where none is given; what can be refused is refused before any work."""
     from cellzoo.converters.readers import open_h5ad
     from cellzoo.converters.write import check_writable
     from cellzoo.hub.release import from_pretrained
@@ -193,7 +211,18 @@ def _query(source: Path, model: str, out: Path, remote: str | None) -> tuple[ann
     if out.resolve() == source.resolve():
         raise click.UsageError(f"{out}: is the input; give another file, the input is never overwritten.")
     check_writable(out)
-    return open_h5ad(source), from_pretrained(model, remote=remote)
+    adata = open_h5ad(source)
+    if model is None and choose:
+        choice = choose(adata)
+        model, remote = choice.pinned, remote or choice.remote
+        say(f"model: {choice.id} v{choice.version}, {choice.why}")
+    return adata, from_pretrained(str(model), remote=remote)
+
+
+def _chosen(adata: anndata.AnnData, registry: tuple[str, ...], tissue: str | None) -> Choice:
+    from cellzoo.hub.choice import choose_for
+
+    return choose_for(adata, open_cards(registry), tissue)
 
 
 def _write(adata: anndata.AnnData, out: Path) -> None:

@@ -29,7 +29,7 @@ def suggest(  # noqa: PLR0913, PLR0917
     as_json: bool,
 ) -> None:
     """Suggest ontology terms for labels, each with a score and a reason; what to take is yours to decide."""
-    from cellzoo.registry.suggest import suggest as suggest_terms
+    from cellzoo.registry.suggest.suggester import suggest as suggest_terms
 
     zoo = open_cards(registry)
     found = {

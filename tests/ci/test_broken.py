@@ -189,6 +189,7 @@ MAPS = {
     "a row for no label": ("T\tCL", "\tCL", "MAP001 3:1"),
     "a label twice": ("T\tCL", "B\tCL", "MAP002 3:1"),
     "a blank around a term": ("CL:0000084\t", "CL:0000084 \t", "MAP005 3:3"),
+    "a suggestion that nobody looked at": ("T cell\t", "T cell\tsuggested 0.71", "MAP007 3:21"),
     "unknown without a note": ("of three kinds", "", "MAP006 4:6"),
     "a byte order mark": ("source", "\ufeffsource", "TEXT001 1:1"),
     "line ends of Windows": ("T cell\t\n", "T cell\t\r\n", "TEXT001 3:0"),

@@ -255,10 +255,10 @@ def test_other_bytes_with_the_same_content_are_accepted_from_any_source(web, tmp
     assert fetch(file) == tmp_path / DIGEST
 
 
-def test_every_file_of_the_packaged_cards_is_in_the_mirror(packaged, mirror, monkeypatch):
+def test_every_file_of_the_verified_cards_is_in_the_mirror(packaged, mirror, monkeypatch):
     monkeypatch.setenv("CELLZOO_MIRROR", str(mirror))
     for card in packaged.cards():
-        for file in card.files:
+        for file in card.files if card.status == "verified" else ():
             path = fetch(file)
             assert path.stat().st_size in {pin.bytes for pin in file.pins if pin.sha256 == sha256_of(path)}
 
@@ -352,3 +352,23 @@ def test_a_file_of_this_machine_is_copied_into_the_cache_and_found_by_its_digest
     (tmp_path / "mine.bin").write_bytes(b"changed")
     assert fetch(File(name="mine.bin", sha256=pin.sha256, bytes=pin.bytes)).read_bytes() == CONTENT
     assert cached() == {path}
+
+
+def test_a_file_without_a_digest_is_not_fetched_for_use():
+    with pytest.raises(InputError, match="x.h5ad: the card pins no sha256; only `cellzoo verify` fetches"):
+        fetch(File(name="x.h5ad", url="https://example.org/x.h5ad"))
+
+
+ELSEWHERE = {
+    "registration": ("https://example.org/study", "access is registration; download it there by hand"),
+    "manual": ("https://example.org/study", "access is manual; download it there by hand"),
+    "open": ("ftp://example.org/x.h5ad", "ftp is not spoken here; download it by hand"),
+}
+
+
+@pytest.mark.parametrize(("access", "url", "said"), [(key, *row) for key, row in ELSEWHERE.items()])
+def test_what_cannot_be_downloaded_by_a_program_is_said_not_tried(access, url, said):
+    file = File(name="x.h5ad", url=url, access=access, sha256="0" * 64, bytes=1)
+    with pytest.raises(WorldError) as caught:
+        fetch(file)
+    assert f"{url}: {said}" in str(caught.value)

@@ -579,8 +579,11 @@ def test_a_public_and_a_private_registry_make_one_and_the_first_wins(git, work, 
     assert zoo.card("tenx-pbmc3k").title.startswith("Our 3k")
     other = open_registry([f"{url}@main", private.parent])
     assert other.card("tenx-pbmc3k").title.startswith("3k")
-    [said] = zoo.shadowed
-    assert "tenx-pbmc3k" in said and str(private.parent) in said
+    assert set(zoo.shadowed) == {"tenx-pbmc3k"}
+    assert zoo.names[0] == str(private.parent) and zoo.names[1].startswith(f"{url}@"), (
+        "a branch is pinned to its commit"
+    )
+    assert zoo.precedence().endswith("In several, the first is used: tenx-pbmc3k.")
 
 
 def test_every_refusal_is_an_error_of_cellzoo(tmp_path):

@@ -18,9 +18,9 @@ from cellzoo.errors import NotFoundError
 from cellzoo.registry.catalogue import PACKAGED, Registry
 from cellzoo.registry.fields import PREFIXES, allowed
 from cellzoo.registry.ontology import load
-from cellzoo.registry.suggest import Suggester, Suggestion, suggest
-from cellzoo.registry.suggest_examples import Example, examples
-from cellzoo.registry.suggest_words import words
+from cellzoo.registry.suggest.examples import Example, examples
+from cellzoo.registry.suggest.suggester import Suggester, Suggestion, suggest
+from cellzoo.registry.suggest.words import words
 
 FLOOR, GAIN, FLOOR_OF_FIVE, GAIN_OF_STUDIES = 0.76, 0.3, 0.88, 0.2
 """A little below what `benchmarks/suggest.py` measures on this tenth."""

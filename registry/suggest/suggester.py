@@ -22,9 +22,9 @@ from cellzoo.errors import NotFoundError
 from cellzoo.registry.catalogue import Registry, open_registry
 from cellzoo.registry.fields import HUMAN, MOUSE, NORMAL, NOT_APPLICABLE, PREFIXES, UNKNOWN, rule
 from cellzoo.registry.ontology import Ontology, load, term_ontology
-from cellzoo.registry.suggest_examples import Context, Example, examples
-from cellzoo.registry.suggest_index import Index, Match, Name
-from cellzoo.registry.suggest_words import words
+from cellzoo.registry.suggest.examples import Context, Example, examples
+from cellzoo.registry.suggest.index import Index, Match, Name
+from cellzoo.registry.suggest.words import words
 
 WEIGHTS = {
     "evidence": 1.92,

@@ -17,7 +17,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from rapidfuzz import fuzz, process
 
-from cellzoo.registry.suggest_words import ABBREVIATIONS, words
+from cellzoo.registry.suggest.words import ABBREVIATIONS, words
 
 Floats = NDArray[np.float32]
 FOREIGN = 0.4

@@ -1,0 +1,374 @@
+"""A dataset card and its label maps, drafted from what an h5ad file holds and what a person says beside it.
+
+Nothing is made up: what neither the file nor the person says is unknown, and is listed for the person to decide. A term
+that was not stated but suggested has the score in the ``note`` of its row; a note goes when a person has looked.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+
+from cellzoo.converters.columns import Column, match_columns
+from cellzoo.converters.contents import Contents
+from cellzoo.converters.labels import Row, map_text, row_of
+from cellzoo.converters.streamline import NO_LABEL
+from cellzoo.errors import InputError
+from cellzoo.registry.cards import parse_card
+from cellzoo.registry.catalogue import Registry
+from cellzoo.registry.cells import Cells
+from cellzoo.registry.document import Document
+from cellzoo.registry.fields import FIELD_ROOTS, HUMAN, NOT_APPLICABLE, UNKNOWN, allowed, ontology_of
+from cellzoo.registry.ontology import load, term_ontology
+from cellzoo.registry.parts import SCHEMA_VERSION, Bytes
+from cellzoo.registry.suggest.suggester import Suggestion, suggest
+
+SAMPLES = ("bio_sample", "tech_sample")
+"""Fields that say nothing where all cells have one value."""
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a person says about a data set; what is None or "" is looked for in the file."""
+
+    id: str = ""
+    """Id of the card."""
+    title: str = ""
+    """One line that a biologist understands."""
+    doi: str = ""
+    """DOI of the study."""
+    authors: str = ""
+    """First author et al."""
+    year: int | None = None
+    """Year of the first publication."""
+    license: str = ""
+    """SPDX id of the terms of the data."""
+    url: str = ""
+    """Where the file can be downloaded."""
+    primary: bool | None = None
+    """Whether these cells are first published here."""
+    donor: str = ""
+    """Donor of all cells."""
+    terms: dict[str, str] = field(default_factory=dict)
+    """Field -> id or label of the term of all cells."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What neither the file nor the person said."""
+
+    about: str
+    """Name of the field in `Said`, or a field in ontology terms."""
+    text: str
+    """What is to be decided, in a sentence."""
+    needed: bool = False
+    """Whether there is no card without it."""
+    filled: bool = False
+    """Whether something was filled in, which a person may let stand."""
+
+
+@dataclass
+class Draft:
+    """A card, its label maps, and what a person should know of both."""
+
+    id: str
+    """Id of the data set."""
+    card: CommentedMap
+    """The card."""
+    maps: dict[str, list[Row]] = field(default_factory=dict)
+    """File name -> rows of the label map."""
+    told: list[str] = field(default_factory=list)
+    """What was found, in sentences."""
+    questions: list[Question] = field(default_factory=list)
+    """What is still to be decided."""
+
+    def texts(self) -> dict[str, str]:
+        """Return file name -> text of the label maps and, last, of the card."""
+        stream = io.StringIO()
+        yaml = YAML()
+        yaml.width = 4096
+        yaml.indent(mapping=2, sequence=4, offset=2)
+        yaml.dump(self.card, stream)
+        return {name: map_text(rows) for name, rows in self.maps.items()} | {f"{self.id}.yaml": stream.getvalue()}
+
+
+def draft(contents: Contents, said: Said, registry: Registry, pin: Bytes | None = None) -> Draft:
+    """Return the card of a file; ``pin`` names its bytes where they are nowhere but on this machine.
+
+    Raises `InputError` for an id that is taken, `NotFoundError` for a term that is none.
+    """
+    about = _About(contents, said, registry)
+    made = Draft(about.id, CommentedMap(), told=about.told, questions=about.questions)
+    file: dict[str, Any] = {"name": contents.path.name} | (
+        {"url": said.url or about.url} if said.url or about.url else {}
+    )
+    if pin and (twin := _twin(pin, registry)):
+        made.told.append(f"these are the bytes of {twin}, which is a card already")
+    if pin:
+        file |= {"access": "private", "sha256": pin.sha256, "bytes": pin.bytes}
+    cells = _Cells(contents, said, registry, made).build()
+    parts: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "id": made.id,
+        "title": about.title,
+        "study": _flow(about.study),
+        "license": about.license,
+        "status": "imported",
+        **({"status_reason": _no_counts(contents)} if contents.counts is None else {}),
+        "primary_data": about.primary,
+        "files": CommentedSeq([CommentedMap(file)]),
+        "read": CommentedMap({"format": "h5ad", "matrix": _flow({"file": contents.path.name})}),
+        **({"layers": _flow({"counts": contents.counts})} if contents.counts != "X" else {}),
+        **({"counts": _counts(contents, cells, made)} if contents.counts else {}),
+        "genes": _flow(
+            contents.genes | ({"feature_type_column": contents.feature_types} if contents.feature_types else {})
+        ),
+        "cells": CommentedMap({name: _flow(value) for name, value in cells.items()}),
+        "cells_expected": contents.cells,
+    }
+    for key, value in parts.items():
+        made.card[key] = value
+    if not any(question.needed for question in made.questions):
+        parse_card(Document(Path(f"{made.id}.yaml"), json.loads(json.dumps(made.card)), {}))
+    return made
+
+
+def stated_term(name: str, text: str, organism: str = "") -> dict[str, str]:
+    """Return the term, and its label, that a person or a file states for all cells by id or label.
+
+    `NotFoundError` with the nearest, `InputError` for a term that the field does not take.
+    """
+    if text in {UNKNOWN, NOT_APPLICABLE}:
+        return {"term": text}
+    ontology = load(ontology_of(name, text))
+    term = text if text in ontology else ontology.find(text)
+    if wrong := allowed(name, term, organism or HUMAN):
+        raise InputError(f"{name}: {wrong}")
+    return {"term": term, "label": ontology.label(term)}
+
+
+def _twin(pin: Bytes, registry: Registry) -> str:
+    """Return the id of a card that pins the same bytes, "" where there is none."""
+    return next(
+        (
+            card.id
+            for card in registry.cards()
+            for file in card.files
+            if pin.sha256 in {one.sha256 for one in file.pins}
+        ),
+        "",
+    )
+
+
+def _flow(said: dict[str, Any]) -> CommentedMap:
+    """Return a mapping that is written on one line."""
+    found = CommentedMap({key: _flow(value) if isinstance(value, dict) else value for key, value in said.items()})
+    found.fa.set_flow_style()
+    return found
+
+
+def _no_counts(contents: Contents) -> str:
+    looked = "; ".join(f"{place}: {why}" for place, why in contents.looked.items())
+    return f"No raw counts in the file, and none that could be recovered exactly. {looked}."
+
+
+def _counts(contents: Contents, cells: dict[str, dict[str, Any]], made: Draft) -> CommentedMap:
+    assay = str(cells.get("assay", {}).get("label") or "").lower()
+    kind = "reads" if contents.reads else "umi"
+    made.told.append(
+        f"counts are in {contents.counts}"
+        + (" and look like reads (few ones)" if contents.reads else " and look like UMIs (many ones)")
+        + (f"; assay {assay}" if assay else "")
+    )
+    if contents.recover is None:
+        return _flow({"kind": kind})
+    recipe = contents.recover.model_dump()
+    recipe["scale"] = int(recipe["scale"]) if recipe["scale"] == int(recipe["scale"]) else recipe["scale"]
+    made.told.append(
+        f"the file has no raw counts; they are recovered exactly from {contents.counts}: undo {recipe['undo']} at "
+        f"scale {recipe['scale']} by {recipe['depth']} (tried on the first cells; verify tries all)"
+    )
+    return _flow({"kind": kind, "recover": recipe})
+
+
+class _About:
+    """The study and the terms of the data: from the person, the file, a card of the same study, or a question."""
+
+    def __init__(self, contents: Contents, said: Said, registry: Registry) -> None:
+        self.told: list[str] = []
+        self.questions: list[Question] = []
+        self._said, self._uns = said, contents.uns
+        citation, cited = contents.uns.get("citation", ""), "from the citation in the file"
+        doi = said.doi.removeprefix("https://doi.org/").removeprefix("doi:")
+        doi = doi or self._tell("doi", _first(r"10\.\d{4,9}/[^\s\"<>]+", citation), cited)
+        doi = doi or self._tell("doi", _first(r"^10\.\d{4,9}/\S+$", contents.uns.get("doi", "")), "from the file")
+        self.url = said.url or self._tell("url", _first(r"https?://\S+\.h5ad", citation), cited)
+        given = "CC-BY-4.0" if "CELLxGENE Discover" in citation else ""
+        self.license = said.license or self._tell("license", given, "the terms of what CELLxGENE distributes")
+        stem = contents.path.stem
+        self.title = said.title or contents.uns.get("title", "") or re.sub(r"[_\-.]+", " ", stem).strip()
+        authors, year = self._paper(doi, registry)
+        first = re.match(r"\w+", authors)
+        self.id = _slug(said.id or (f"{first[0]}{year}-{stem}" if first and year and authors != UNKNOWN else stem))
+        if self.id in registry.paths:
+            raise InputError(f"{self.id}: {registry} has a card of that id. Give another by --id.")
+        self.study: dict[str, Any] = {"doi": doi} if doi else {"name": self.title}
+        self.study |= {"authors": authors, "year": year}
+        stated = list(contents.obs["is_primary_data"].unique()) if "is_primary_data" in contents.obs else []
+        self.primary = said.primary if said.primary is not None else all(map(bool, stated))
+        self._ask(doi, bool(stated))
+        self.license = self.license or UNKNOWN
+
+    def _paper(self, doi: str, registry: Registry) -> tuple[str, int | None]:
+        """Return authors and year."""
+        kin = next((record for record in registry.records() if doi and record.study == doi), None)
+        if kin and not (self._said.authors and self._said.year):
+            self.told.append(f"authors and year as in {kin.id}, a card of the same study")
+        year = self._said.year or (kin.year if kin else None)
+        if year is None and (dated := re.search(r"[./]((?:19|20)\d\d)\.\d\d\.\d\d", doi)):
+            year = int(dated[1])
+            self.told.append(f"year {year}: as the DOI has it")
+        return self._said.authors or (kin.authors if kin else UNKNOWN), year
+
+    def _tell(self, name: str, value: str, why: str) -> str:
+        if value:
+            self.told.append(f"{name} {value}: {why}")
+        return value
+
+    def _ask(self, doi: str, primary: bool) -> None:
+        open_ = {
+            "doi": (not doi, "DOI of the study; without one its title is its name"),
+            "authors": (self.study["authors"] == UNKNOWN, "authors as cited, for example Zheng et al."),
+            "year": (self.study["year"] is None, "year of the first publication"),
+            "title": (
+                not (self._said.title or self._uns.get("title")),
+                f"a title that a biologist understands; now {self.title!r}",
+            ),
+            "license": (not self.license, "SPDX id of the terms of the data, for example CC-BY-4.0"),
+            "primary": (
+                self._said.primary is None and not primary,
+                "are the cells first published here (yes or no)? now taken as yes",
+            ),
+        }
+        self.questions += [
+            Question(name, text, needed=name == "year", filled=name in {"title", "primary"})
+            for name, (is_open, text) in open_.items()
+            if is_open
+        ]
+
+
+def _slug(text: str) -> str:
+    """Return a text as an id: lower-case letters and digits, joined by ``-``."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:64].strip("-")
+
+
+def _first(pattern: str, text: str) -> str:
+    found = re.search(pattern, text)
+    return found[0].rstrip(".,;)") if found else ""
+
+
+class _Cells:
+    """What the columns of cells say, field by field."""
+
+    def __init__(self, contents: Contents, said: Said, registry: Registry, made: Draft) -> None:
+        self.contents, self.said, self.registry, self.made = contents, said, registry, made
+        self.organism = contents.organism or ""
+        self.tissue = ""
+
+    def build(self) -> dict[str, dict[str, Any]]:
+        """Return field -> what the card says of it, in the order of the schema."""
+        found: dict[str, dict[str, Any]] = {"organism": self._organism()}
+        columns = {
+            name: column
+            for name, column in match_columns(self.contents.obs, self._fits).items()
+            if name != "organism" and not (name in SAMPLES and column.constant)
+        }
+        for name in ("tissue", *(name for name in Cells.model_fields if name != "tissue")):
+            if stated := self.said.terms.get(name):
+                found[name] = stated_term(name, stated, self.organism)
+            elif name in columns:
+                found[name] = self._terms(name, columns[name]) if name in FIELD_ROOTS else self._values(columns[name])
+            if name == "tissue":
+                self.tissue = found.get(name, {}).get("term", UNKNOWN)
+        if self.said.donor:
+            found["donor_id"] = {"value": self.said.donor}
+        if self.organism and self.organism != HUMAN:
+            found["self_reported_ethnicity"] = {"term": NOT_APPLICABLE}
+        for name in ("tissue", "assay"):
+            if found.setdefault(name, {"term": UNKNOWN}).get("term") == UNKNOWN:
+                self._ask(
+                    name, f"{name} of all cells, as a term or its label; unknown keeps a card from being verified"
+                )
+        if "cell_type" not in found:
+            self._ask("cell_type", "no column of cell types was found; name one under cells.cell_type, or leave it out")
+        used = ", ".join(
+            f"{name} from {column.name}" for name, column in columns.items() if name not in self.said.terms
+        )
+        self.made.told.append(f"columns of cells: {used or 'none that was understood'}")
+        return {name: found[name] for name in Cells.model_fields if name in found}
+
+    def _ask(self, about: str, text: str) -> None:
+        self.made.questions.append(Question(about, text))
+
+    def _organism(self) -> dict[str, Any]:
+        stated = self.said.terms.get("organism") or self.organism
+        if not stated:
+            self.made.questions.append(Question("organism", "organism: the gene names do not tell", needed=True))
+            return {"term": UNKNOWN}
+        found = stated_term("organism", stated)
+        self.organism = found["term"]
+        return found
+
+    def _values(self, column: Column) -> dict[str, Any]:
+        return {"value": next(iter(column.labels))} if column.constant else {"column": column.name}
+
+    def _terms(self, name: str, column: Column) -> dict[str, Any]:
+        rows = [self._row(name, column, label) for label in column.labels]
+        if column.missing:
+            rows.append(Row(NO_LABEL, column.missing, UNKNOWN, UNKNOWN, "cells without a label"))
+            self.made.told.append(
+                f"{name}: {column.missing} cells have no {column.name}; their row {NO_LABEL} is unknown"
+            )
+        doubtful = any(row.open for row in rows)
+        if column.constant:
+            return self._constant(name, column, rows[0])
+        if not doubtful and not column.missing:
+            if column.words is not None:
+                return {"column": column.name, "holds": "ids"}
+            if all(row.source in {row.label, UNKNOWN} for row in rows):
+                return {"column": column.name, "holds": "labels"}
+        file = f"{self.made.id}.{name}.tsv"
+        self.made.maps[file] = rows
+        return {"column": column.name, "map": file}
+
+    def _constant(self, name: str, column: Column, row: Row) -> dict[str, Any]:
+        if row.open:
+            text = f"{name}: all cells have {column.name} {row.source!r}, taken as {row.label}, {row.note}"
+            self.made.questions.append(Question(name, text, filled=True))
+        if row.term in {UNKNOWN, NOT_APPLICABLE}:
+            return {"term": row.term} | ({"text": row.source} if row.source not in {UNKNOWN, NOT_APPLICABLE} else {})
+        same = name == "sex" or row.source.casefold() in {row.term.casefold(), row.label.casefold()}
+        return {"term": row.term, "label": row.label} | ({} if same else {"text": row.source})
+
+    def _row(self, name: str, column: Column, label: str) -> Row:
+        if column.words is None:
+            return row_of(label, column.labels[label], partial(self._suggest, name), exact=name == "sex")
+        if label in {UNKNOWN, NOT_APPLICABLE} or allowed(name, label, self.organism or HUMAN):
+            return row_of(label, column.labels[label], partial(self._suggest, name), column.words.get(label, label))
+        return Row(label, column.labels[label], label, term_ontology(label).label(label))
+
+    def _suggest(self, name: str, text: str) -> list[Suggestion]:
+        tissue = self.tissue if self.tissue not in {"", UNKNOWN} and name == "cell_type" else None
+        return suggest(text, name, tissue=tissue, organism=self.organism or HUMAN, n=3, registry=self.registry)
+
+    def _fits(self, name: str, text: str) -> float:
+        best = self._suggest(name, text)[:1]
+        return best[0].score if best and best[0].term != UNKNOWN else 0.0

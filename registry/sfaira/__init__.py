@@ -1,0 +1,1 @@
+"""Loaders of sfaira as cards: read, brought to terms of today, written."""

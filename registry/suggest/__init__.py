@@ -1,0 +1,1 @@
+"""Ontology terms suggested for the labels of a study."""
