@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import anndata
@@ -12,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from cellzoo.cli import main
+from cellzoo.registry.catalogue import open_registry
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -106,6 +108,35 @@ def test_the_study_split_of_the_demo_annotates_a_study_that_no_model_saw(tmp_pat
     accuracy = float(re.search(r"<b>(\d\d\.\d)&nbsp;%</b>of 7811 held-out cells", page)[1])  # type: ignore[index]
     assert accuracy > 96
     assert "<td>held out</td>" in page
+
+
+def test_the_readme_counts_the_cards_there_are():
+    records = open_registry().records()
+    numbers = Counter(record.status for record in records if record.kind == "dataset")
+    assert f"holds {len(records)} cards: {numbers['verified']} data sets are `verified`" in README
+    assert (numbers["imported"], numbers["broken"]) == (116, 2)
+    assert "the 116\nstudies of sfaira are `imported`" in README and "two are\n`broken`" in README
+
+
+def test_every_command_of_the_page_on_registries_runs(copy, git, tmp_path, mirror):
+    bare, zoo = tmp_path / "bare.git", tmp_path / "zoo"
+    git(tmp_path, "init", "-q", "--bare", "-b", "main", str(bare))
+    git(tmp_path, "clone", "-q", str(bare), str(zoo))
+    (zoo / "datasets").mkdir()
+    for path in (copy / "datasets").glob("tenx-pbmc3k.*"):
+        text = path.read_text().replace("tenx-pbmc3k", "our-pbmc")
+        (zoo / "datasets" / path.name.replace("tenx-pbmc3k", "our-pbmc")).write_text(text)
+    git(zoo, "add", ".")
+    git(zoo, "commit", "-q", "-m", "Our first data set")
+    git(zoo, "tag", "v1")
+    git(zoo, "push", "-q", "origin", "HEAD:main", "v1")
+    page = (
+        (ROOT / "docs" / "registry.md").read_text().replace("https://git.institute.org/lab/zoo.git", f"file://{bare}")
+    )
+    commands = [line for line in page.splitlines() if line.startswith("cellzoo ")]
+    assert len(commands) == 5
+    for command in commands:
+        run([sys.executable, "-m", "cellzoo.cli", *shlex.split(command)[1:]], tmp_path, mirror)
 
 
 def test_the_changelog_speaks_of_this_version():

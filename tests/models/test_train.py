@@ -65,7 +65,7 @@ def test_data_sets_of_one_study_are_on_one_side_of_a_split(blood):
         ),
         ({"split": {"test": {"studies": ["pbmc68k-reduced"]}}}, "holds out every study"),
         ({"data": {"datasets": ["nope"]}}, "no data set 'nope'"),
-        ({"data": {"where": {"tissue": "brain"}}}, "no data set matches"),
+        ({"data": {"where": {"tissue": "brain"}}}, "no verified data set matches"),
         ({"organism": "Mus musculus"}, "pbmc68k-reduced is Homo sapiens, the recipe Mus musculus"),
         ({"organism": "human"}, "organism 'human' is not known; use one of"),
     ],
