@@ -47,6 +47,12 @@ class Cells:
         """Return whether the samples are of several organisms."""
         return len({str(cells.get("organism")) for cells in self._each}) > 1
 
+    @property
+    def cultured(self) -> bool:
+        """Return whether organoids have a development stage."""
+        organoids = [cells for cells in self._each if cells.get("tissue_type") == {"value": "organoid"}]
+        return any("development_stage" in cells for cells in organoids)
+
     def split(self) -> tuple[Statement, list[Statement]]:
         """Return the fields that hold for all samples, and those of each sample."""
         each = [dict(cells) for cells in self._each]
@@ -106,6 +112,7 @@ class Cells:
         said, columns = loader.said(key), loader.said(f"{key}_obs_key")
         context = organism, kind or "tissue"
         column = columns.of(sample)
+        self._once(key, sample)
         if isinstance(column, str) and "*" not in column:
             if (path := loader.tables.get(key)) is None:
                 return {"column": column, "holds": "labels"}
@@ -126,7 +133,7 @@ class Cells:
         if isinstance(value, list) and len(value) == 1:
             value = value[0]
         text = "; ".join(filter(None, map(word, value))) if isinstance(value, list) else word(value)
-        if text is None or text in {UNKNOWN, "nan"}:
+        if text is None or text.lower() in {UNKNOWN, "nan"}:
             return None
         term = by_label(name, text, *context)
         if term.note:
@@ -134,9 +141,17 @@ class Cells:
             loader.warn("SFAIRA005", said.at(sample), f"{key}: {term.note.rstrip('.')}.", remedy)
         return {"term": term.id, **({"label": term.label} if term.id != UNKNOWN else {}), **_text(text, term)}
 
+    def _once(self, key: str, sample: str | None) -> None:
+        """Add a finding where both a value and a column are given."""
+        said, column = self.loader.said(key), word(self.loader.said(f"{key}_obs_key").of(sample))
+        if column is not None and (value := word(said.of(sample))) is not None:
+            message = f"{key}: both {value!r} and the column {column!r} are given."
+            self.loader.warn("SFAIRA004", said.at(sample), message, "The column is used.")
+
     def _value(self, key: str, sample: str | None) -> Statement | None:
         said, columns = self.loader.said(key), self.loader.said(f"{key}_obs_key")
         column = word(columns.of(sample))
+        self._once(key, sample)
         if column is not None:
             parts = [part for one in column.split("*") if (part := one.strip())]
             return {"column": parts[0]} if len(parts) == 1 else {"columns": parts} if parts else None

@@ -22,6 +22,9 @@ HTTPS_TOO = ("ftp.ncbi.nlm.nih.gov", "ftp.ebi.ac.uk")
 PAGE = re.compile(r"https?://www\.ncbi\.nlm\.nih\.gov/geo/query/acc\.cgi\?acc=(GSE\d+)")
 """GEO's page about a series, which holds no data itself."""
 
+PAGES = re.compile(r".*#|https://(drive\.google\.com/open\?|beta\.fastgenomics\.org/)")
+"""Addresses of pages for people, where a file is chosen by hand."""
+
 FileDict = dict[str, str]
 
 
@@ -46,7 +49,7 @@ def file_of(said: str) -> FileDict | None:
         return None
     if found := PAGE.match(url):
         return {"name": found[1], "url": url, "access": "manual"}
-    return {"name": _name_of(url), "url": url}
+    return {"name": _name_of(url), "url": url, **({"access": "manual"} if PAGES.match(url) else {})}
 
 
 def _url(text: str) -> str:
@@ -66,6 +69,8 @@ def _name_of(url: str) -> str:
         return _name(url.rsplit("/", 1)[-1])
     if "file" in query:
         return _name(query["file"][0])
+    if parts.netloc == "drive.google.com" and "id" in query:
+        return _name(query["id"][0])
     if parts.path.rstrip("/").endswith("geo/download") and "acc" in query:
         return _name(f"{query['acc'][0]}_RAW.tar")  # GEO sends the archive of all files of a series
     return _name(unquote(parts.path.rstrip("/").rsplit("/", 1)[-1]) or parts.netloc)

@@ -8,7 +8,6 @@ say stays unknown. A study is one card; what differs between its samples is said
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +32,7 @@ from cellzoo.registry.sfaira.loader import (
     open_loaders,
     word,
 )
+from cellzoo.registry.sfaira.names import distinct, identifier, title
 from cellzoo.registry.sfaira.text import written
 
 READS = {"Smart-seq", "Smart-seq2", "Smart-like", "Quartz-seq"}
@@ -66,7 +66,8 @@ FORMATS = {
     "10x_h5": re.compile(r".*(filtered|raw)_(feature|gene)_bc_matri(x|ces)(_h5)?\.h5"),
     "loom": re.compile(r".+\.loom"),
 }
-COMMON = {"Homo sapiens": "human", "Mus musculus": "mouse"}
+MADE = re.compile(r"processed|normali[sz]ed|scaled|log1p", re.IGNORECASE)
+"""Words in the name of a file whose X is no counts, so that the loader's code had to make them of it."""
 NO_DOI = re.compile(r"d?(no_doi_\w+)")
 
 
@@ -97,7 +98,7 @@ def _imported(loader: Loader) -> Imported:
     study = _study(loader)
     if study is None:
         return Imported(loader.path, "", "", {}, tuple(loader.findings))
-    name = _identifier(loader, study)
+    name = identifier(loader, study)
     cells = Cells(loader, name)
     files, of_sample, matrices = read_files(loader)
     common, samples = _split(loader, cells, of_sample)
@@ -109,7 +110,7 @@ def _imported(loader: Loader) -> Imported:
         "schema_version": SCHEMA_VERSION,
         "id": name,
         "aliases": [loader.path.absolute().parent.name, loader.path.stem],
-        "title": _title(loader),
+        "title": title(loader, cells),
         "study": study,
         "license": "unknown",
         "status": "imported",
@@ -160,8 +161,8 @@ def _study(loader: Loader) -> dict[str, Any] | None:
     study: dict[str, Any] = {"doi": journal or preprint, "preprint": preprint}
     if not study["doi"]:
         folder = loader.path.absolute().parent.name
-        found = NO_DOI.fullmatch(folder)
-        study["name"] = found[1] if found else folder
+        names = (folder, *(loader.word(key) or "" for key in ("doi_journal", "doi")))
+        study["name"] = next((found[1] for name in names if (found := NO_DOI.fullmatch(name))), folder)
     study |= {"authors": f"{author} et al." if study["doi"] else author, "year": int(year)}
     return {key: value for key, value in study.items() if value is not None}
 
@@ -180,55 +181,6 @@ def _dois(loader: Loader) -> tuple[str | None, str | None]:
             into = key if key != "doi" else "doi_preprint" if doi.startswith("10.1101/") else "doi_journal"
             found[into] = found[into] or doi
     return found["doi_journal"], found["doi_preprint"]
-
-
-def _identifier(loader: Loader, study: dict[str, Any]) -> str:
-    """Return author, year and organ, else organism; a further loader of a study adds its index."""
-    author = _slug(study["authors"].removesuffix(" et al.")).replace("-", "") or "study"
-    organs, organisms = (_distinct(loader, key) for key in ("organ", "organism"))
-    by_column = loader.said("organ_obs_key").location and _distinct(loader, "organ_obs_key")
-    about = (
-        organs[0] if len(organs) == 1 and not by_column else COMMON.get(organisms[0], organisms[0]) if organisms else ""
-    )
-    about = about if len(organisms) <= 1 or about in organs else "several-organisms"
-    index = loader.word("dataset_index") or "1"
-    tail = f"-{int(index)}" if index.isdecimal() and 1 < int(index) < 1000 else ""
-    words = _slug(about)[:29].rpartition("-")[0] if len(_slug(about)) > 28 else _slug(about)
-    parts = [f"{author[:30]}{study['year']}", re.sub("-of$", "", words)]
-    return "-".join(part for part in parts if part) + tail
-
-
-def _slug(text: str) -> str:
-    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
-    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
-
-
-def _distinct(loader: Loader, key: str) -> list[str]:
-    said = loader.said(key)
-    every = said.every if isinstance(said.every, list) else [said.every]
-    return list(dict.fromkeys(filter(None, map(word, [*every, *said.each.values()]))))
-
-
-def _title(loader: Loader) -> str:
-    """Return organism, organ, disease and assay in one line."""
-    organisms, organs, assays = (_distinct(loader, key) for key in ("organism", "organ", "assay_sc"))
-    diseases = [one for one in _distinct(loader, "disease") if one not in {"healthy", "unknown"}]
-    sources = _distinct(loader, "sample_source")
-    who = COMMON.get(organisms[0], organisms[0]) if len(organisms) == 1 else f"{len(organisms)} organisms"
-    where = _listed(organs, "organs") if organs and not _distinct(loader, "organ_obs_key") else ""
-    what = {"3d_culture": "organoids", "2d_culture": "cells in culture", "tumor": "tumor"}
-    kind = what.get(sources[0], "") if len(sources) == 1 else ""
-    title = " ".join(part for part in (who, where, kind) if part)
-    title += "" if where else ", several organs" if _distinct(loader, "organ_obs_key") else "" if kind else " cells"
-    if diseases:
-        title += f", {_listed(diseases, 'diseases')}"
-    if assays and not _distinct(loader, "assay_sc_obs_key"):
-        title += f" ({_listed(assays, 'assays')})"
-    return title[0].upper() + title[1:]
-
-
-def _listed(names: list[str], of: str) -> str:
-    return " and ".join(names) if len(names) < 3 else f"{names[0]} and {len(names) - 1} more {of}"
 
 
 def _split(
@@ -323,7 +275,7 @@ def _vdj(loader: Loader) -> dict[str, dict[str, str]] | None:
 def _counts(loader: Loader, cells: Cells, sample: str | None) -> dict[str, str] | None:
     """Return what is counted: umi, or reads; none where assays differ in it or are not known."""
     assays = {str(loader.said("assay_sc").of(sample))}
-    if _distinct(loader, "assay_sc_obs_key"):
+    if distinct(loader, "assay_sc_obs_key"):
         rows = cells.maps.get(f"{cells.card}.assay.tsv", "").splitlines()[1:]
         assays = {row.split("\t")[2] for row in rows}
     kinds = {"reads" if assay in READS else "umi" if assay in MOLECULES else None for assay in assays}
@@ -333,7 +285,7 @@ def _counts(loader: Loader, cells: Cells, sample: str | None) -> dict[str, str] 
 def _recipe(
     common: dict[str, Any], samples: list[dict[str, Any]], files: list[FileDict], matrices: int
 ) -> dict[str, Any] | None:
-    """Return how the files are read, where each matrix is a file of its own that names cells and genes."""
+    """Return how the files are read, where each matrix is a file of its own that names cells, genes and counts."""
     if len(files) > matrices:
         return None
     if not all(_counted(common, sample) for sample in samples or [{}]):
@@ -341,14 +293,30 @@ def _recipe(
     names = [sample.get("files", []) for sample in samples] or [[file["name"] for file in files]]
     if any(len(one) != 1 for one in names) or any(file.get("access") == "private" for file in files):
         return None
+    if _made(common, samples, files):
+        return None
     form = next((form for form, name in FORMATS.items() if all(name.fullmatch(one[0]) for one in names)), None)
     return {"format": form, "matrix": {"file": names[0][0]}} if form else None
 
 
+def _counts_layer(common: dict[str, Any], sample: dict[str, Any]) -> str | None:
+    layers: dict[str, str | None] = sample.get("layers", common.get("layers")) or {"counts": "X"}
+    return layers["counts"]
+
+
 def _counted(common: dict[str, Any], sample: dict[str, Any]) -> bool:
     """Return whether the card says where the counts and the names of the genes are, and what is counted."""
-    layers = sample.get("layers", common.get("layers")) or {"counts": "X"}
-    return bool(layers["counts"] and all(sample.get(part, common.get(part)) for part in ("genes", "counts")))
+    return bool(
+        _counts_layer(common, sample) and all(sample.get(part, common.get(part)) for part in ("genes", "counts"))
+    )
+
+
+def _made(common: dict[str, Any], samples: list[dict[str, Any]], files: list[FileDict]) -> str | None:
+    """Return the first file that by its name holds no counts in X, where the counts are said to be there."""
+    if all(_counts_layer(common, sample) != "X" for sample in samples or [{}]):
+        return None
+    matrices = [name for file in files if any(form.fullmatch(name := file["name"]) for form in FORMATS.values())]
+    return next(filter(MADE.search, matrices), None)
 
 
 def _reason(
@@ -366,10 +334,15 @@ def _reason(
             said.append(f"{', '.join(names[:2])}{more} {how}.")
     if not files:
         said.append("No file is named.")
-    if any((one.get("layers", common.get("layers")) or {"counts": "X"})["counts"] is None for one in samples or [{}]):
-        said.append("sfaira names no matrix of raw counts.")
+    without = [sample for sample in samples or [{}] if _counts_layer(common, sample) is None]
+    if without:
+        of = f" for {without[0]['name']}" if len(without) < len(samples) else ""
+        more = f" and {len(without) - 1} more samples" if of and len(without) > 1 else ""
+        said.append(f"sfaira names no matrix of raw counts{of}{more}.")
     if cells.mixed:
         said.append("The samples are of several organisms.")
+    if made := _made(common, samples, files):
+        said.append(f"By its name {made} holds processed values, so its X may be no counts.")
     if read:
         said.append(
             "How the files are read was inferred from their names; the code of sfaira's loader, which may have changed "
@@ -384,4 +357,8 @@ def _notes(loader: Loader, cells: Cells) -> str:
     folder = loader.path.absolute().parent.name
     text = f"Described as in the loader {folder}/{loader.path.name} of sfaira (theislab/sfaira, BSD-3-Clause)."
     doubtful = [f"{number} of {rows} in {name}" for name, (rows, number) in cells.doubtful.items() if number]
-    return f"{text} Labels with a note, doubtful or replaced: {', '.join(doubtful)}." if doubtful else text
+    if doubtful:
+        text += f" Labels with a note, doubtful or replaced: {', '.join(doubtful)}."
+    if cells.cultured:
+        text += " Where cells are of an organoid, the development stage is the age of the culture, as loaders give it."
+    return text

@@ -28,7 +28,8 @@ from cellzoo.registry.sfaira.loader import Row
 
 NOT_A_CELL = "NOT_A_CELL"
 CUSTOM = "custom_"
-NOTHING = {"", UNKNOWN, "nan", "None", "NA", "na", "n/a"}
+NOTHING = {"", UNKNOWN, "nan", "none", "na", "n/a"}
+"""Words for nothing, in small letters."""
 
 
 @dataclass(frozen=True)
@@ -95,9 +96,10 @@ def _no_term(term: str, label: str) -> str | None:
         return "no cell (doublet, debris)"
     if label.startswith(CUSTOM):
         return f"no term: {label} in sfaira"
-    if {term, label} <= NOTHING:
+    if {term.lower(), label.lower()} <= NOTHING:
         return ""
-    return f"sfaira contradicts itself: label {label!r}, id {term!r}" if term in NOTHING or label == UNKNOWN else None
+    alone = term.lower() in NOTHING or label.lower() == UNKNOWN
+    return f"sfaira contradicts itself: label {label!r}, id {term!r}" if alone else None
 
 
 def _replaced(field: str, obsolete: str, label: str, organism: str, tissue_type: str) -> Term:

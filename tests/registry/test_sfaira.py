@@ -139,12 +139,35 @@ CHANGES: dict[str, tuple[tuple[str, str], dict[str, object]]] = {
         ('feature_type: "rna"', "feature_type: protein"),
         {"genes": {"symbol": "index", "feature_type": "protein"}}),
     "a file on request": (('"https://example.org/lung.h5ad"', "'private,lung.h5ad'"), {"read": None}),
+    "a file that by its name holds processed values": (
+        ('"https://example.org/lung.h5ad"', '"rename,lung.processed.h5ad,https://example.org/lung.h5ad"'),
+        {"read": None, "counts": None, "status_reason": "By its name lung.processed.h5ad holds processed values, so "
+         "its X may be no counts. The code of sfaira's loader, which read the files, is not carried over."}),
+    "an organ by column, without a map": (
+        ('organ:\n        lung.h5ad: "lung"\n        blood.h5ad: "blood"', "organ_obs_key: part"),
+        {"id": "made2017-human", "title": "Human cells, several organs (10x 3' v2)"}),
+    "an organ with a long name": (
+        ('organ:\n        lung.h5ad: "lung"\n        blood.h5ad: "blood"', "organ: ventral part of telencephalon"),
+        {"id": "made2017-ventral-part-of-telencephalon"}),
+    "counts of one sample": (
+        ('layer_counts: "X"', "layer_counts: {blood.h5ad: X}\n    layer_processed: {lung.h5ad: X}"),
+        {"read": None, "status_reason": "sfaira names no matrix of raw counts for lung.h5ad. "
+         "The code of sfaira's loader, which read the files, is not carried over."}),
+    "an organoid with an age": (
+        ('"primary_tissue"', "3d_culture\n    development_stage: Carnegie stage 23"),
+        {"title": "Human lung and blood organoids (10x 3' v2)", "notes": "Described as in the loader "
+         "d10_1038_ncomms14049/human_x_made_001.yaml of sfaira (theislab/sfaira, BSD-3-Clause). Where cells are of an "
+         "organoid, the development stage is the age of the culture, as loaders give it."}),
+    "an organism with a common name": (
+        ("Homo sapiens", "Macaca fascicularis"), {"title": "Crab-eating macaque lung and blood (10x 3' v2)"}),
     "a table that code has read": (
         ("    year: 2017", "    year: 2017\n    download_url_meta: https://a.org/cells.csv"),
         {"read": None}),
     "an assay that counts reads": (("10x 3' v2", "Smart-seq2"), {"counts": {"kind": "reads"}}),
     "reads or molecules": (("10x 3' v2", "single-cell RNA sequencing"), {"read": None, "counts": None}),
     "a second loader of the study": (("dataset_index: 1", "dataset_index: 2"), {"id": "made2017-human-2"}),
+    "no DOI, with a name": (
+        ("10.1038/ncomms14049", "no_doi_made"), {"study": {"name": "no_doi_made", "authors": "Made", "year": 2017}}),
     "a preprint alone": (("doi_journal:", "doi_preprint:"), {"study": {
         "doi": "10.1038/ncomms14049", "preprint": "10.1038/ncomms14049", "authors": "Made et al.", "year": 2017}}),
     "a DOI with its resolver": (('"10.1038', '"https://doi.org/10.1038'), {}),
@@ -206,6 +229,22 @@ def test_older_dialects_say_the_same(loader, tmp_path, name):
     assert (card.layers.counts, card.cells.organism.label) == ("X", "Homo sapiens")
 
 
+@pytest.mark.parametrize(
+    ("table", "title"),
+    [
+        ("a\tlung\nb\tblood", "Human lung and blood (10x 3' v2)"),
+        ("a\tlung\nb\tunknown\nc\tlung", "Human lung (10x 3' v2)"),
+        ("a\tlung\nb\tblood\nc\tliver", "Human lung, blood and liver (10x 3' v2)"),
+        ("a\tlung\nb\tblood\nc\tliver\nd\tspleen", "Human lung, blood and 2 more organs (10x 3' v2)"),
+    ],
+)
+def test_a_title_names_the_organs_of_a_label_map(loader, table, title):
+    text = YAML.replace('organ:\n        lung.h5ad: "lung"\n        blood.h5ad: "blood"', "organ_obs_key: part")
+    folder = loader(text=text)
+    (folder / "human_x_made_001_organ.tsv").write_text(f"source\ttarget\n{table}\n")
+    assert f"title: {title}\n" in one(folder).card_text
+
+
 def test_old_names_of_tables_and_tables_without_ids(loader, tmp_path):
     folder = loader()
     (folder / "human_x_made_001_cell_type.tsv").unlink()
@@ -249,6 +288,9 @@ FOUND = {
     "no matrix": (('layer_counts: "X"', ""), "SFAIRA004", (1, 1), "no matrix is named"),
     "no genes": (("feature_symbol_var_key", "feature_reference"), "SFAIRA004", (1, 1), "no column names the genes"),
     "two columns for terms": (('"label"', '"a*b"'), "SFAIRA004", (20, 5), "'a*b' is not one column"),
+    "a value and a column": (
+        ('disease: "healthy"', 'disease: "healthy"\n    disease_obs_key: state'), "SFAIRA004", (21, 5),
+        "both 'healthy' and the column 'state' are given"),
     "broken YAML": (('author: "Made', 'author: "Ma"de'), "CARD002", (7, 17), "is not valid YAML"),
     "a key twice": (("    year: 2017", "    year: 2017\n    year: 2018"), "CARD002", (14, 5), "duplicate key 'year'"),
 }  # fmt: skip
@@ -323,6 +365,11 @@ DOWNLOADS = [
             "url": "https://www.ncbi.nlm.nih.gov/geo/download/?acc=GSE1&format=file&file=GSE1%5Fm%2Etsv%2Egz",
         },
     ),
+    (
+        "https://drive.google.com/open?id=1a_b&authuser=0",
+        {"name": "1a_b", "url": "https://drive.google.com/open?id=1a_b&authuser=0", "access": "manual"},
+    ),
+    ("https://a.org/sets/x#Files", {"name": "x", "url": "https://a.org/sets/x#Files", "access": "manual"}),
     (
         "https://www.ncbi.nlm.nih.gov/geo/download/?acc=GSE1&format=file",
         {"name": "GSE1_RAW.tar", "url": "https://www.ncbi.nlm.nih.gov/geo/download/?acc=GSE1&format=file"},

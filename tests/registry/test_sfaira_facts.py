@@ -28,23 +28,77 @@ RENAMED = {
     "skeletal muscle organ": "",  # two terms today, for vertebrates and for arthropods: kept in words
 }
 EDITED = {
-    "becker2022-human": {"title", "cells"},
+    "10xgenomics2019-blood": {"status_reason"},
+    "baron2016-pancreas": {"read", "counts", "status_reason"},
+    "becker2022-human": {"title", "cells", "status_reason"},
     "braga2019-human": {"study"},
-    "cook2020-human": {"cells"},
+    "braun2022-human": {"title"},
+    "cao2019-mouse": {"title"},
+    "cook2020-human": {"title", "cells"},
+    "elmentaite2021-intestine": {"title", "status_reason"},
+    "guo2018-testis": {"read", "counts", "status_reason"},
+    "habib2017-brain": {"read", "counts", "status_reason"},
+    "han2022-macaca-fascicularis": {"title"},
+    "henry2018-prostate-gland": {"read", "counts", "status_reason"},
     "hove2019-mouse": {"study"},
+    "james2020-colon": {"read", "counts", "cells", "status_reason"},
     "kleshchevnikov2020-brain": {"files", "samples"},
     "kuerten2021-neck": {"title", "cells"},
+    "lukassen2020-lung": {"read", "counts", "status_reason"},
+    "lukowski2019-retina": {"read", "counts", "status_reason"},
+    "madissoon2019-human": {"status_reason"},
     "magen2019-mouse": {"title", "status_reason", "files", "cells"},
-    "mcfalinefigueroa2019-human": {"cells"},
+    "martin2019-ileum": {"read", "counts", "status_reason"},
+    "mayr2021-human": {"title"},
+    "mcfalinefigueroa2019-human": {"title", "cells"},
+    "menon2019-retina": {"status_reason"},
+    "miller2020-lung": {"read", "counts", "status_reason"},
     "opzoomer2021-mouse": {"title", "cells"},
+    "pisco2019-mouse": {"cells", "status_reason"},
+    "regev2018-human": {"read", "status_reason"},
     "reyfman2018-lung": {"cells"},
     "schulteschrepping2020-blood": {"title", "status_reason", "files", "samples"},
+    "smilie2019-colonic-epithelium": {"read", "counts", "status_reason"},
+    "song2022-human": {"title"},
+    "travaglini2020-lung": {"samples", "status_reason"},
+    "vandijk2018-human": {"title"},
     "via2021-bone-marrow": {"study"},
+    "voigt2019-retina": {"status_reason"},
+    "wang2019-human": {"read", "counts", "status_reason"},
     "wendisch2021-lung": {"status_reason", "files", "samples"},
     "wu2022-human": {"title", "cells"},
-    "zheng2022-human": {"files"},
+    "zheng2022-human": {"title", "files"},
 }
-"""Cards that were corrected by hand after the table of facts, which is of a later version than the loaders -> where."""
+"""Cards that were corrected by hand -> where: after the table of facts, which is of a later version than the loaders;
+after the code of the loader, which says what became of X; titles where the loader names no organ."""
+RELABELLED = {
+    "braga2019-human.cell_type": 1,
+    "braun2022-human.tissue": 4,
+    "chung2020-kidney.cell_type": 1,
+    "elmentaite2021-intestine.assay": 1,
+    "elmentaite2021-intestine.cell_type": 6,
+    "han2018-mouse.cell_type": 1,
+    "han2020-human.cell_type": 2,
+    "han2022-macaca-fascicularis.cell_type": 1,
+    "han2022-macaca-fascicularis.tissue": 3,
+    "hove2019-mouse.cell_type": 2,
+    "korsunsky2022-human.disease": 1,
+    "lake2019-kidney.cell_type": 2,
+    "luecken2021-bone-marrow.self_reported_ethnicity": 1,
+    "madissoon2019-human.cell_type": 1,
+    "martin2019-ileum.cell_type": 1,
+    "raghavan2021-human.cell_type": 1,
+    "ren2021-human.cell_type": 1,
+    "sikkema2022-human.self_reported_ethnicity": 2,
+    "travaglini2020-lung.cell_type": 2,
+    "uzquiano2022-human.cell_type": 1,
+    "voigt2019-retina.cell_type": 1,
+    "zheng2022-human.disease": 2,
+    "zheng2022-human.tissue": 1,
+}
+"""Label maps that were read by hand -> rows with another term, or with a note that the term is doubtful."""
+BY_CODE = {"d10_1038_s41590_020_0602_z": {"assay": "donor"}}
+"""Columns that the code of a loader makes -> the column of the file that it makes them of."""
 UNLISTED = {
     "d10_1016_j_cell_2022_09_010": {"assay": {"10x scATAC-seq"}},
     "d10_1038_s41467_021_27162_2": {
@@ -131,6 +185,7 @@ def test_organism_organ_assay_and_disease(cards, fact, field):
             if name in UNLISTED.get(folder, {}).get(fact, ()):
                 continue
             if name != expected:
+                name = BY_CODE.get(folder, {}).get(name, name)
                 assert name in columns, f"{folder}: {fact} is in the column {name}, not {columns}"
             elif not any(same(expected, word) for word in words):
                 assert columns and not words, f"{folder}: {fact} is {expected}, not {words}"
@@ -152,7 +207,8 @@ def test_samples_files_and_where_they_are(cards):
             assert first.access == word and name in {first.name, first.url} and page in {"", first.url}, where
         else:
             url = re.sub(r"^ftp://(ftp\.(ncbi\.nlm\.nih\.gov|ebi\.ac\.uk)/)", r"https://\1", said)
-            assert (first.access, first.url) == ("open", url), where
+            page = re.search(r"#|drive\.google\.com/open|fastgenomics", url)
+            assert (first.access, first.url) == ("manual" if page else "open", url), where
 
 
 def test_primary_data_sample_source_feature_type_layers(cards):
@@ -220,27 +276,61 @@ def test_labels_of_maps_are_todays_and_no_term_is_obsolete(cards):
                     assert label_map.labels[source] == term_ontology(term).label(term), f"{name}: {source}"
 
 
-def test_the_importer_writes_these_cards_but_for_what_was_corrected_by_hand():
-    edited = {}
-    for folder in sorted(LOADERS.iterdir()):
-        (imported,) = import_loader(folder)
-        path = PACKAGED / "datasets" / f"{imported.id}.yaml"
-        if path.read_bytes() != imported.card_text.encode():
-            edited[imported.id] = path, imported
-            continue
-        for name, text in imported.maps.items():
-            assert (path.parent / name).read_bytes() == text.encode(), name
-    assert set(edited) == set(EDITED)
+@pytest.fixture(scope="module")
+def imported():
+    """Id -> what the importer makes of each loader today."""
+    found = {one.id: one for folder in sorted(LOADERS.iterdir()) for one in import_loader(folder)}
+    assert len(found) == 116
+    return found
 
 
-def test_what_was_corrected_by_hand_is_what_the_notes_say(tmp_path):
-    for folder in sorted(LOADERS.iterdir()):
-        (imported,) = import_loader(folder)
-        if imported.id not in EDITED:
-            continue
-        fresh = tmp_path / f"{imported.id}.yaml"
-        fresh.write_text(imported.card_text)
+def test_the_importer_writes_these_cards_but_for_what_was_corrected_by_hand(imported):
+    edited = set()
+    for one in imported.values():
+        path = PACKAGED / "datasets" / f"{one.id}.yaml"
+        if path.read_bytes() != one.card_text.encode():
+            edited.add(one.id)
+    assert edited == {*EDITED, *(name.partition(".")[0] for name in RELABELLED)}
+
+
+def test_what_was_corrected_by_hand_is_what_the_notes_say(imported, tmp_path):
+    for name in {*EDITED, *(name.partition(".")[0] for name in RELABELLED)}:
+        fresh = tmp_path / f"{name}.yaml"
+        fresh.write_text(imported[name].card_text)
         before, after = read_yaml(fresh).data, read_yaml(PACKAGED / "datasets" / fresh.name).data
         different = {key for key in before | after if before.get(key) != after.get(key)}
-        assert different == {*EDITED[imported.id], "notes"}, imported.id
-        assert " Corrected after sfaira 0.3.13: " in after["notes"]
+        assert different == {*EDITED.get(name, ()), "notes"}, name
+        said = after["notes"].removeprefix(before["notes"])
+        why = r"Corrected (after sfaira 0\.3\.13|after the code of sfaira's loader|by hand)|Marked by hand as doubtful"
+        assert re.match(f" ({why}): ", said), name
+
+
+def test_label_maps_are_the_importers_but_for_rows_that_say_what_was_read_by_hand(imported, tmp_path):
+    relabelled = {}
+    for one in imported.values():
+        for name, text in one.maps.items():
+            path = PACKAGED / "datasets" / name
+            if not path.exists():
+                assert name == "becker2022-human.assay.tsv"  # its assay is one term after sfaira 0.3.13
+                continue
+            if path.read_bytes() == text.encode():
+                continue
+            (tmp_path / name).write_text(text)
+            before, after = load_map(tmp_path / name), load_map(path)
+            rows = [key for key in before.terms | after.terms if before.notes.get(key) != after.notes.get(key)]
+            changed = {key for key in before.terms | after.terms if before.terms.get(key) != after.terms.get(key)}
+            relabelled[name.removesuffix(".tsv")] = len(rows)
+            assert changed <= set(rows), name
+            for key in rows:
+                said = r".+ in sfaira$" if key in changed else "narrower than the label|doubtful: "
+                assert re.match(said, after.notes[key]), f"{name}: {key!r}"
+    assert relabelled == RELABELLED
+
+
+@pytest.mark.parametrize("name", ["read", "counts"])
+def test_no_card_takes_processed_values_for_counts(cards, name):
+    for card in cards.values():
+        for part in [card.of_sample(sample) for sample in card.samples] or [card]:
+            files = [file for sample in card.samples for file in sample.files] or [file.name for file in card.files]
+            if part.layers.counts == "X" and any(re.search(r"processed.*\.h5ad$", file) for file in files):
+                assert getattr(part, name) is None or part.counts.recover, card.id
