@@ -55,9 +55,9 @@ def main() -> None:
         registry.records()
         start = time.perf_counter()
         for path in registry.paths.values():
-            yaml.safe_load(path.read_text(encoding="utf-8"))
+            yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader)
         reading = time.perf_counter() - start
-        print(f"  every card read with yaml.safe_load {reading:.2f} s; a warm question:")
+        print(f"  every card parsed as YAML (libyaml) {reading:.2f} s; a warm question:")
         for title, wanted in QUESTIONS.items():
             registry.find(**wanted)
             times = []

@@ -49,7 +49,8 @@ def report(dataset: str, adata: anndata.AnnData) -> None:
         f"unknown names, {lost['ambiguous']} ambiguous, {lost['conflicts']} that would have joined another gene"
     )
     if unused := report["columns_left_out"]:
-        say(f"{dataset}: columns of cells that the card does not use, left out: {', '.join(unused)}")
+        names = ", ".join(name if name.isprintable() else repr(name) for name in unused)
+        say(f"{dataset}: columns of cells that the card does not use, left out: {names}")
 
 
 def say_metrics(metrics: dict[str, Any]) -> None:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import product
 from pathlib import Path
 
 from cellzoo.ci.sources import Read, Sources
 from cellzoo.errors import Finding
+from cellzoo.registry.catalogue import FOLDERS
 from cellzoo.registry.collection import CollectionCard
+from cellzoo.registry.document import Document
 from cellzoo.registry.model_card import ModelCard
 from cellzoo.registry.schema import DatasetCard, Location
 
+Dataset = tuple[Document, DatasetCard]
 STUDY = ("authors", "year", "preprint")
 """What two cards with one DOI must say in the same way."""
 
@@ -26,17 +30,17 @@ def check_across(looked: Sequence[Read], sources: Sources, everything: bool) -> 
         needles = {word for read in looked for word in _needles(read)}
         paths = sources.mention(needles)
     others = [sources.card(path) for path in dict.fromkeys([*paths, *(read.path for read in looked)])]
-    datasets = [read for read in others if isinstance(read.card, DatasetCard)]
+    datasets = [(read.document, read.card) for read in others if read.document and isinstance(read.card, DatasetCard)]
     places = {read.path for read in looked}
     yield from (finding for finding in _same(datasets) if Path(finding.path) in places)
     yield from (finding for finding in _studies(datasets) if Path(finding.path) in places)
-    yield from (finding for finding in _names(looked, others, sources))
-    known = {path.stem for path in sources.cards if path.parent.name in {"datasets", "collections"}}
-    aliases = {alias for read in datasets if isinstance(read.card, DatasetCard) for alias in read.card.aliases}
+    yield from _names(looked, datasets, sources)
+    known = {path.stem for path in sources.cards if path.parent.name in FOLDERS}
+    aliases = {alias for _, card in datasets for alias in card.aliases}
     models = {f"{path.parent.name}/{path.stem}" for path in sources.cards if path.parent.parent.name == "models"}
     for read in looked:
-        if isinstance(read.card, ModelCard):
-            yield from _references(read, read.card, known | aliases, models)
+        if read.document and isinstance(read.card, ModelCard):
+            yield from _references(read.document, read.card, known | aliases, models)
 
 
 def readings(card: DatasetCard) -> dict[tuple[str, str, str], Location]:
@@ -65,55 +69,40 @@ def _needles(read: Read) -> Iterator[str]:
         yield from (name for version in card.versions for name in version.datasets)
 
 
-def _same(datasets: Iterable[Read]) -> Iterator[Finding]:
-    found: dict[tuple[str, str, str], list[tuple[Read, Location]]] = defaultdict(list)
-    for read in datasets:
-        assert isinstance(read.card, DatasetCard)
-        for key, place in readings(read.card).items():
-            found[key].append((read, place))
+def _same(datasets: Iterable[Dataset]) -> Iterator[Finding]:
+    found: dict[tuple[str, str, str], list[tuple[Document, str, Location]]] = defaultdict(list)
+    for document, card in datasets:
+        for key, place in readings(card).items():
+            found[key].append((document, card.id, place))
     for several in found.values():
-        for read, place in several:
-            twin = next(
-                (other for other, _ in several if other.card and read.card and other.card.id != read.card.id), None
-            )
-            if twin is not None and twin.card is not None and read.document is not None:
-                message = f"the card {twin.card.id} reads the same matrix of the same file: this is the same data set."
-                yield read.document.finding("DUP001", place, message, "Keep one of the cards.")
+        for document, name, place in several:
+            if twin := next((other for _, other, _ in several if other != name), None):
+                message = f"the card {twin} reads the same matrix of the same file: this is the same data set."
+                yield document.finding("DUP001", place, message, "Keep one of the cards.")
 
 
-def _studies(datasets: Iterable[Read]) -> Iterator[Finding]:
-    by_doi: dict[str, list[Read]] = defaultdict(list)
-    for read in datasets:
-        if isinstance(read.card, DatasetCard) and read.card.study.doi:
-            by_doi[read.card.study.doi.lower()].append(read)
+def _studies(datasets: Iterable[Dataset]) -> Iterator[Finding]:
+    by_doi: dict[str, list[Dataset]] = defaultdict(list)
+    for document, card in datasets:
+        if card.study.doi:
+            by_doi[card.study.doi.lower()].append((document, card))
     for several in by_doi.values():
-        for read in several:
-            yield from _told_otherwise(read, several)
+        for (document, card), name in product(several, STUDY):
+            own = getattr(card.study, name)
+            said = [(theirs, other.id) for _, other in several if (theirs := getattr(other.study, name)) != own]
+            if (other := next((one for one in said if None not in {own, one[0]}), None)) is not None:
+                message = f"study.{name} is {own!r}, and {other[0]!r} in {other[1]} with the same DOI."
+                yield document.finding("DUP002", ["study", name], message, "Say it in one way.", "warning")
 
 
-def _told_otherwise(read: Read, several: list[Read]) -> Iterator[Finding]:
-    assert isinstance(read.card, DatasetCard) and read.document is not None
-    for name in STUDY:
-        own = getattr(read.card.study, name)
-        for other in several:
-            assert isinstance(other.card, DatasetCard)
-            theirs = getattr(other.card.study, name)
-            if own != theirs and None not in {own, theirs}:
-                line, column = read.document.position(["study", name])
-                message = f"study.{name} is {own!r}, and {theirs!r} in {other.card.id} with the same DOI."
-                yield Finding(str(read.path), line, column, "DUP002", message, "Say it in one way.", "warning")
-                break
-
-
-def _names(looked: Iterable[Read], others: Iterable[Read], sources: Sources) -> Iterator[Finding]:
+def _names(looked: Iterable[Read], datasets: Iterable[Dataset], sources: Sources) -> Iterator[Finding]:
     claimed: dict[str, list[Path]] = defaultdict(list)
     for path in sources.cards:
-        if path.parent.name in {"datasets", "collections"}:
+        if path.parent.name in FOLDERS:
             claimed[path.stem].append(path)
-    for read in others:
-        if isinstance(read.card, DatasetCard):
-            for alias in read.card.aliases:
-                claimed[alias].append(read.path)
+    for document, card in datasets:
+        for alias in card.aliases:
+            claimed[alias].append(document.path)
     for read in looked:
         if read.document is None or not isinstance(read.card, DatasetCard | CollectionCard):
             continue
@@ -124,25 +113,22 @@ def _names(looked: Iterable[Read], others: Iterable[Read], sources: Sources) -> 
                 yield read.document.finding("DUP003", ["id"], message, "Rename one of them.")
         for at, alias in enumerate(getattr(read.card, "aliases", ())):
             if rivals := [path.stem for path in claimed[alias] if path.stem != read.path.stem]:
-                line, column = read.document.position(["aliases", at])
                 message = f"the alias {alias!r} is also a name of {rivals[0]}."
-                yield Finding(
-                    str(read.path), line, column, "DUP004", message, "An alias leads to one data set.", "warning"
-                )
+                remedy = "An alias leads to one data set."
+                yield read.document.finding("DUP004", ["aliases", at], message, remedy, "warning")
 
 
-def _references(read: Read, card: ModelCard, datasets: set[str], models: set[str]) -> Iterator[Finding]:
-    assert read.document is not None
+def _references(document: Document, card: ModelCard, datasets: set[str], models: set[str]) -> Iterator[Finding]:
     own = {version.version for version in card.versions}
     for at, version in enumerate(card.versions):
         for i, name in enumerate(version.datasets):
             if name not in datasets:
                 message = f"there is no data set {name!r} in the registry."
-                yield read.document.finding("REF001", ["versions", at, "datasets", i], message, "Correct the id.")
+                yield document.finding("REF001", ["versions", at, "datasets", i], message, "Correct the id.")
         instead = version.superseded_by
         model, _, other = (instead or "").replace("@", " ").rpartition(" ")
         known = model in models if model else other in own - {version.version} or other in models - {card.id}
         if instead and not known:
             message = f"superseded_by: there is no other version or model {instead!r}."
             remedy = "Name a version of this model, or organization/name and a version."
-            yield read.document.finding("REF001", ["versions", at, "superseded_by"], message, remedy)
+            yield document.finding("REF001", ["versions", at, "superseded_by"], message, remedy)

@@ -85,11 +85,10 @@ def _version(read: Read) -> Iterator[Finding]:
     if read.document is None or type(read.version) is not int or read.version == read.document.data["schema_version"]:
         return
     edits, said = upgraded(read.text)
-    line, column = read.document.position(["schema_version"])
     message = (
         f"schema_version {read.version} is older than today's, {SCHEMA_VERSION}{': ' if said else ''}{'; '.join(said)}."
     )
-    yield Finding(str(read.path), line, column, "CARD007", message, "Upgrade it.", "warning", edits)
+    yield read.document.finding("CARD007", ["schema_version"], message, "Upgrade it.", "warning", edits)
 
 
 def _room(read: Read) -> Iterator[Finding]:
@@ -104,7 +103,6 @@ def _room(read: Read) -> Iterator[Finding]:
 def _license(read: Read, license: str) -> Iterator[Finding]:
     if read.document is None or license == UNKNOWN:
         return
-    line, column = read.document.position(["license"])
     try:
         right: str = canonicalize_license_expression(license)
     except InvalidLicenseExpression:
@@ -112,12 +110,12 @@ def _license(read: Read, license: str) -> Iterator[Finding]:
         remedy = "Write the SPDX id, LicenseRef- and a name for own terms, or unknown."
         edits = scalar(read.text, ("license",), right) if right else ()
         message = f"license: {license!r} is no SPDX licence expression."
-        yield Finding(str(read.path), line, column, "LICENSE001", message, remedy, "error", edits)
+        yield read.document.finding("LICENSE001", ["license"], message, remedy, "error", edits)
         return
     if right != license:
         edits = scalar(read.text, ("license",), right)
         message = f"license: SPDX writes {license!r} as {right!r}."
-        yield Finding(str(read.path), line, column, "LICENSE002", message, f"Write {right!r}.", "warning", edits)
+        yield read.document.finding("LICENSE002", ["license"], message, f"Write {right!r}.", "warning", edits)
 
 
 def _mended(finding: Finding, read: Read) -> Finding:

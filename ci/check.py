@@ -10,11 +10,12 @@ from cellzoo.ci import scope as scopes
 from cellzoo.ci.across import check_across
 from cellzoo.ci.cards import check_card
 from cellzoo.ci.maps import check_rows
-from cellzoo.ci.scope import ROOMS, Scope
+from cellzoo.ci.scope import Scope
 from cellzoo.ci.sources import Sources
 from cellzoo.errors import Finding
 from cellzoo.registry.catalogue import Registry
 from cellzoo.registry.model_card import ModelCard
+from cellzoo.registry.tree import ROOMS, root_in
 
 
 @dataclass(frozen=True)
@@ -80,9 +81,10 @@ def _scope(question: Question, sources: Sources) -> tuple[Scope, Sequence[Path]]
 
 
 def _root(path: Path) -> Path | None:
-    """Return the registry that a card, label map or folder lies in, none where it lies in none."""
+    """Return the registry that a card, label map or folder lies in, or that a folder holds, if there is one."""
     folders = [path, *path.parents] if path.is_dir() else list(path.absolute().parents)
-    return next((folder.parent for folder in folders[:3] if folder.name in ROOMS), None)
+    around = next((folder.parent for folder in folders[:3] if folder.name in ROOMS), None)
+    return around or (root_in(path) if path.is_dir() else None)
 
 
 def _map(path: Path, sources: Sources) -> Iterator[Finding]:

@@ -32,15 +32,14 @@ def check_links(looked: Sequence[Read]) -> Iterator[Finding]:
         status, length = replies[url]
         if read.document is None:
             continue
-        line, column = read.document.position(place)
         if not isinstance(status, int) or status >= 400:
             gone = status in GONE
             remedy = "Find where it went." if gone else "Try again later; then find where it went."
             message = f"{url}: {'answers ' if isinstance(status, int) else ''}{status}."
-            yield Finding(str(read.path), line, column, "LINK001", message, remedy, "error" if gone else "warning")
+            yield read.document.finding("LINK001", place, message, remedy, "error" if gone else "warning")
         elif size and length not in {None, size}:
             message = f"{url}: has {length} bytes, the card pins {size}."
-            yield Finding(str(read.path), line, column, "LINK002", message, "The file was changed: look at it anew.")
+            yield read.document.finding("LINK002", place, message, "The file was changed: look at it anew.")
 
 
 def _links(read: Read) -> Iterator[tuple[Location, str, int | None]]:

@@ -46,7 +46,7 @@ def check_rows(path: Path, sources: Sources) -> Iterator[Finding]:
 
 def check_text(path: Path, text: str) -> Iterator[Finding]:
     """Yield what is wrong with the line ends of a file, whatever it says."""
-    tidy = text.removeprefix("\ufeff").replace("\r\n", "\n").rstrip("\n") + "\n"
+    tidy = text.lstrip("\ufeff").replace("\r\n", "\n").rstrip("\n") + "\n"
     if not text:
         return
     if text.startswith("\ufeff"):

@@ -95,9 +95,8 @@ def check_release(read: Read, network: bool) -> Iterator[Finding]:
                 continue
         except CellzooError as error:
             severity: Severity = "warning" if isinstance(error, WorldError) else "error"
-            line, column = document.position([*place, "commit"])
             message = f"the release {version.version} cannot be had: {str(error).removesuffix('.')}."
-            yield Finding(str(read.path), line, column, "MODEL001", message, "Correct remote or commit.", severity)
+            yield document.finding("MODEL001", [*place, "commit"], message, "Correct remote or commit.", severity)
             continue
         if tagged != version.commit:
             message = f"the tag v{version.version} is {tagged or 'not there'}, the card pins commit {version.commit}."

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cellzoo.ci.sources import Sources
+from cellzoo.errors import NotFoundError
 from cellzoo.registry.cards import map_names
 from cellzoo.registry.schema import DatasetCard
+from cellzoo.registry.tree import ROOMS, root_in
 
-ROOMS = ("datasets", "collections", "models")
 CODE = ("registry", "ci")
 """Folders of the house that decide what a check says; cards apart, a change in them touches every card."""
 
@@ -32,23 +33,35 @@ class Scope:
 def whole(sources: Sources) -> Scope:
     """Return all of some registries."""
     files = (path for root in sources.roots for room in ROOMS for path in sorted((root / room).rglob("*")))
-    return Scope(tuple(sources.cards), tuple(sources.maps), tuple(path for path in files if is_stray(path, sources)))
+    return Scope(tuple(sources.cards), tuple(sources.maps), strays(files, sources))
 
 
 def named(paths: Iterable[Path], sources: Sources) -> Scope:
     """Return the cards, label maps and folders that are named: of a map the cards that use it, of a card its maps."""
     cards: list[Path] = []
     maps: list[Path] = []
+    files: list[Path] = []
     for path in paths:
         if path.is_dir():
-            cards += sorted(path.glob("**/*.yaml"))
-            maps += sorted(path.glob("**/*.tsv"))
+            files += (file for room in rooms(path) for file in sorted(room.rglob("*")))
         elif path.suffix == ".tsv":
             maps.append(path)
             cards += users(path, sources)
         else:
             cards.append(path)
-    return Scope(tuple(dict.fromkeys(cards)), tuple(dict.fromkeys(maps)), everything=False)
+    cards += (path for path in files if path.suffix == ".yaml")
+    maps += (path for path in files if path.suffix == ".tsv")
+    return Scope(tuple(dict.fromkeys(cards)), tuple(dict.fromkeys(maps)), strays(files, sources), everything=False)
+
+
+def rooms(folder: Path) -> list[Path]:
+    """Return the folders of cards in a folder: itself, or those of the registry in it; nothing else is ever touched."""
+    absolute = folder.absolute()
+    if absolute.name in ROOMS or absolute.parent.name == "models":
+        return [folder]
+    if (root := root_in(folder)) is None:
+        raise NotFoundError(f"{folder}: holds no registry: no folder {', '.join(ROOMS)} with cards.")
+    return [root / room for room in ROOMS if (root / room).is_dir()]
 
 
 def changed(paths: Iterable[Path], sources: Sources, top: Path) -> Scope:
@@ -67,18 +80,18 @@ def changed(paths: Iterable[Path], sources: Sources, top: Path) -> Scope:
         if path.suffix == ".tsv":
             maps.append(path)
             cards += users(path, sources)
-        elif path.suffix == ".yaml" and path.parent.parent.name != "models":
-            cards += [path] if path.is_file() else []
-            cards += [card for card in sources.mention([path.stem]) if card.parent.parent.name == "models"]
-            maps += sorted(path.parent.glob(f"{path.stem}.*.tsv"))
         elif path.suffix == ".yaml":
+            name = f"{path.parent.name}/{path.stem}" if _is_model(path) else path.stem
             cards += [path] if path.is_file() else []
-            name = f"{path.parent.name}/{path.stem}"
-            cards += [card for card in sources.mention([name]) if card.parent.parent.name == "models"]
-    strays = [path for path in inside if path.is_file() and is_stray(path, sources)]
+            cards += filter(_is_model, sources.mention([name]))
+            maps += sorted(path.parent.glob(f"{path.stem}.*.tsv"))
     known = {path.resolve(): path for path in sources.cards}
     cards = [known.get(path.resolve(), path) for path in cards]
-    return Scope(tuple(dict.fromkeys(cards)), tuple(dict.fromkeys(maps)), tuple(strays), everything=False)
+    return Scope(tuple(dict.fromkeys(cards)), tuple(dict.fromkeys(maps)), strays(inside, sources), everything=False)
+
+
+def _is_model(path: Path) -> bool:
+    return path.parent.parent.name == "models"
 
 
 def users(label_map: Path, sources: Sources) -> list[Path]:
@@ -95,18 +108,18 @@ def _uses(path: Path, label_map: Path, sources: Sources) -> bool:
     return label_map.name in map_names(card) if isinstance(card, DatasetCard) else card is None
 
 
-def is_stray(path: Path, sources: Sources) -> bool:
-    """Return whether a file of a registry is neither a card nor a label map, so that nothing ever reads it."""
-    if path.is_dir() or path.name.startswith(".") or path.name == "README.md":
-        return False
-    roots = {root.resolve() for root in sources.roots}
-    resolved = path.parent.resolve()
-    if path.suffix == ".yaml":
-        return not (
-            (path.parent.name in {"datasets", "collections"} and resolved.parent in roots)
-            or (path.parent.parent.name == "models" and resolved.parents[1] in roots)
-        )
-    return not (path.suffix == ".tsv" and path.parent.name == "datasets" and resolved.parent in roots)
+def strays(paths: Iterable[Path], sources: Sources) -> tuple[Path, ...]:
+    """Return the files of a registry that are neither a card nor a label map, so that nothing ever reads them."""
+    read = {_place(path) for path in (*sources.cards, *sources.maps)}
+    files = (path for path in paths if path.is_file() or path.is_symlink())
+    return tuple(
+        path for path in files if not (path.name[0] == "." or path.name == "README.md" or _place(path) in read)
+    )
+
+
+def _place(path: Path) -> Path:
+    """Return where a file lies, whatever its folder is called; a link is not followed."""
+    return path.parent.resolve() / path.name
 
 
 def _decides(path: Path, top: Path) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cellzoo.errors import CardError, Finding
 from cellzoo.registry.cards import KINDS, Card, LabelMap, kind_of, load_map, parse_any
+from cellzoo.registry.catalogue import card_files
 from cellzoo.registry.document import Document, read_yaml
 
 MAX_MAP_BYTES = 5_000_000
@@ -45,8 +46,7 @@ class Sources:
     @cached_property
     def cards(self) -> list[Path]:
         """Return every card file of the registries, sorted by folder."""
-        patterns = ("datasets/*.yaml", "collections/*.yaml", "models/*/*.yaml")
-        return [path for root in self.roots for pattern in patterns for path in sorted(root.glob(pattern))]
+        return [path for root in self.roots for path in card_files(root)]
 
     @cached_property
     def maps(self) -> list[Path]:
@@ -54,10 +54,10 @@ class Sources:
         return [path for root in self.roots for path in sorted(root.glob("datasets/*.tsv"))]
 
     def mention(self, words: Iterable[str], among: Iterable[Path] | None = None) -> list[Path]:
-        """Return the card files in which one of the words stands, whatever it means there."""
-        needles = [word.encode() for word in words]
+        """Return the card files in which one of the words stands, in any case and whatever it means there."""
+        needles = [word.lower().encode() for word in words]
         paths = self.cards if among is None else among
-        return [path for path in paths if any(needle in self.bytes(path) for needle in needles)]
+        return [path for path in paths if any(needle in self.bytes(path).lower() for needle in needles)]
 
     def bytes(self, path: Path) -> bytes:
         """Return the bytes of a file, none where it cannot be read; at most those of the largest label map."""

@@ -89,7 +89,7 @@ def submit(paths: Iterable[Path] = (), wanted: Wanted | None = None, dry_run: bo
         taken = _taken(cards, paths, changed_files(top, base))
         warnings = _checked(cards, taken)
         commit, files = _commit(repo, base, [path.relative_to(top).as_posix() for path in taken], wanted.message)
-        branch = _branch(repo, wanted, files, heads)
+        branch = _branch(repo, wanted, commit, files, heads)
         url = without_credentials(run(repo, "remote", "get-url", "--push", wanted.remote))
         what = f"commit {commit[:10]} on {wanted.base} {base[:10]} as branch {branch} to {wanted.remote} ({url})"
         if dry_run:
@@ -212,11 +212,24 @@ def _message(files: Iterable[tuple[str, str]]) -> str:
     return f"{verb} {(', ' if more else ' and ').join(ids[:2])}{more}\n\n" + "\n".join(" ".join(one) for one in files)
 
 
-def _branch(repo: Repo, wanted: Wanted, files: tuple[tuple[str, str], ...], heads: Mapping[str, str]) -> str:
+def _tree(repo: Repo, commit: str) -> str:
+    """Return what a commit holds, "" for one that was never fetched."""
+    try:
+        return run(repo, "rev-parse", "--verify", "--quiet", f"{commit}^{{tree}}")
+    except GitError:
+        return ""
+
+
+def _branch(
+    repo: Repo, wanted: Wanted, commit: str, files: tuple[tuple[str, str], ...], heads: Mapping[str, str]
+) -> str:
     """Return the name of the new branch, which the remote must not have."""
     if wanted.branch is None:
         ids = [Path(name).stem for _, name in files if name.endswith(".yaml")] or [Path(files[0][1]).stem]
         name = "cards/" + re.sub("[^A-Za-z0-9_-]+", "-", ids[0]) + (f"-and-{len(ids) - 1}-more" if ids[1:] else "")
+        same = [one for one, head in heads.items() if one.startswith(name) and _tree(repo, head) == _tree(repo, commit)]
+        if same:
+            raise InputError(f"{wanted.remote} has branch {same[0]!r} with these very files; nothing was pushed.")
         return next(one for one in chain([name], (f"{name}-{n}" for n in count(2))) if one not in heads)
     try:
         run(repo, "check-ref-format", "--branch", str(check_ref(wanted.branch, wanted.branch)))

@@ -19,7 +19,7 @@ from cellzoo.registry.fields import (
     allowed,
     rule,
 )
-from cellzoo.registry.ontology import FILED_UNDER, Ontology, packaged, term_ontology
+from cellzoo.registry.ontology import FILED_UNDER, Ontology, current, packaged, term_ontology
 from cellzoo.registry.schema import DatasetCard, Location
 
 Context = tuple[str, str]
@@ -55,7 +55,7 @@ def judge(field: str, term: str, label: str | None, alternatives: Sequence[Conte
     except NotFoundError as error:
         return Verdict("TERM001", f"{error}.", "Look for one with: cellzoo ontology search.")
     if ontology.is_obsolete(term):
-        return _obsolete(field, term, expected, ontology.replaced_by(term), alternatives)
+        return _obsolete(field, term, expected, alternatives)
     if label is not None and label != expected and expected:
         return _mislabelled(ontology, term, label, expected)
     problem = _problem(field, term, alternatives)
@@ -94,16 +94,14 @@ def _word(field: str, word: str, label: str | None, alternatives: Sequence[Conte
     return Verdict("TERM003", f"na is not allowed as {field} here: it says that there can be none.", "Write 'unknown'.")
 
 
-def _obsolete(field: str, term: str, name: str, instead: str | None, alternatives: Sequence[Context]) -> Verdict:
+def _obsolete(field: str, term: str, name: str, alternatives: Sequence[Context]) -> Verdict:
     message = f"{term} ({name}) is obsolete."
-    try:
-        ontology = term_ontology(instead or "")
-        good = not ontology.is_obsolete(instead or "") and not _problem(field, instead or "", alternatives)
-    except NotFoundError:
-        return Verdict("TERM001", message, f"Use {instead}." if instead else "Choose a current term.")
-    label = ontology.label(instead or "")
-    fixed = (instead or "", label) if good else ("", "")
-    return Verdict("TERM001", message, f"Use {instead} ({label}).", *fixed)
+    if (instead := current(term)) is None:
+        return Verdict("TERM001", message, "Choose a current term.")
+    label = term_ontology(instead).label(instead)
+    if problem := _problem(field, instead, alternatives):
+        return Verdict("TERM001", f"{message} It was replaced by {instead} ({label}).", f"Choose another: {problem}")
+    return Verdict("TERM001", message, f"Use {instead} ({label}).", instead, label)
 
 
 def _mislabelled(ontology: Ontology, term: str, label: str, expected: str) -> Verdict:

@@ -78,7 +78,8 @@ def match_columns(obs: pd.DataFrame, fits: Fits) -> dict[str, Column]:
     labels, and no column is used twice.
     """
     plain = {re.sub(r"[^a-z0-9]", "", str(name).lower()): str(name) for name in obs}
-    columns = {str(name): column for name in obs if (column := column_of(obs, str(name)))}
+    left_out = unusable(obs)
+    columns = {str(name): one for name in obs if str(name) not in left_out and (one := column_of(obs, str(name)))}
     found: dict[str, Column] = {}
     for field in FIELD_ROOTS:
         if ids := columns.pop(id_column(field), None):
@@ -101,20 +102,31 @@ def match_columns(obs: pd.DataFrame, fits: Fits) -> dict[str, Column]:
 
 
 def column_of(obs: pd.DataFrame, name: str) -> Column | None:
-    """Return a column as labels; None where it holds measurements, names of cells, or what a label map cannot."""
+    """Return a column as labels; None where it holds measurements or names of cells."""
     values = obs[name]
     if pd.api.types.is_float_dtype(values) and not (values.dropna() % 1 == 0).all():
         return None
     if pd.api.types.is_float_dtype(values):
         values = values.astype("Int64")
-    known = values.dropna()
-    counted = known.astype(str).value_counts()
+    texts = values.dropna().astype(str)
+    known = texts[texts.str.strip() != ""]
+    counted = known.value_counts()
     labels = {str(label): int(number) for label, number in counted.items() if number}
     if not labels or len(labels) > MOST_LABELS or len(labels) > max(20, len(obs) // 2):
         return None
-    if any(not label or re.search(r"[\t\n\r]", label) for label in labels):
-        return None
     return Column(str(name), labels, int(len(obs) - len(known)))
+
+
+def unusable(obs: pd.DataFrame) -> dict[str, str]:
+    """Return the columns of labels that a card cannot name, or a label map cannot list, and why."""
+    found = {}
+    for column in (column_of(obs, str(name)) for name in obs):
+        bad = next((label for label in column.labels if re.search(r"[\t\n\r]", label)), None) if column else None
+        if column and (column.name != column.name.strip() or not column.name.isprintable()):
+            found[column.name] = "its name has blanks around it, or line ends or tabs in it"
+        elif column and bad:
+            found[column.name] = f"it holds line ends or tabs, as in {bad[:40]!r}"
+    return found
 
 
 def _contains(key: str, names: Iterable[str]) -> bool:

@@ -80,6 +80,8 @@ def contents_of(path: Path) -> Contents:
 
     from cellzoo.converters.readers import open_h5ad
 
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder, expected an h5ad file.")
     if not path.is_file() or not h5py.is_hdf5(path):
         open_h5ad(path)  # says what it is instead
     try:
@@ -125,6 +127,8 @@ def _contents(path: Path, obs: pd.DataFrame, uns: dict[str, Any], places: list[_
         raise InputError(f"{path}: holds no matrix: neither X, raw.X nor a layer.")
     if not len(obs):
         raise InputError(f"{path}: holds no cells.")
+    if not any(len(place.var) for place in places):
+        raise InputError(f"{path}: holds no genes.")
     obs = obs.rename(columns=str)
     places.sort(key=lambda place: _rank(place.name))
     looked, chosen, values = {}, None, np.empty(0)

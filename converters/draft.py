@@ -10,6 +10,7 @@ import io
 import json
 import re
 from dataclasses import dataclass, field
+from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
-from cellzoo.converters.columns import Column, match_columns
+from cellzoo.converters.columns import Column, match_columns, unusable
 from cellzoo.converters.contents import Contents
 from cellzoo.converters.labels import Row, map_text, row_of
 from cellzoo.converters.streamline import NO_LABEL
@@ -136,9 +137,26 @@ def draft(contents: Contents, said: Said, registry: Registry, pin: Bytes | None 
     }
     for key, value in parts.items():
         made.card[key] = value
-    if not any(question.needed for question in made.questions):
-        parse_card(Document(Path(f"{made.id}.yaml"), json.loads(json.dumps(made.card)), {}))
+    _doubt(made, contents)
+    tried = json.loads(json.dumps(made.card))
+    tried["study"]["year"] = tried["study"]["year"] or date.today().year  # what is not said yet is not wrong yet
+    parse_card(Document(Path(f"{made.id}.yaml"), tried, {}))
     return made
+
+
+def _doubt(made: Draft, contents: Contents) -> None:
+    """Tell what of the file will not do as it is."""
+    if contents.counts is None:
+        made.told.append(_no_counts(contents) + " Without counts a data set is described, but never verified.")
+    if doubled := int(contents.obs.index.duplicated().sum()):
+        remedy = "they must differ: adata.obs_names_make_unique(), write the file again, then draft again"
+        made.told.append(f"{doubled} cells have the name of another; {remedy}")
+    for name, why in unusable(contents.obs).items():
+        made.told.append(f"column {name!r} is not used: {why}")
+    said = made.card["cells"]["organism"]
+    if contents.organism not in {None, said["term"]}:
+        seen = stated_term("organism", str(contents.organism))["label"]
+        made.told.append(f"organism is {said['label']} as you say, but the file or its gene names say {seen}")
 
 
 def stated_term(name: str, text: str, organism: str = "") -> dict[str, str]:
@@ -218,6 +236,9 @@ class _About:
         authors, year = self._paper(doi, registry)
         first = re.match(r"\w+", authors)
         self.id = _slug(said.id or (f"{first[0]}{year}-{stem}" if first and year and authors != UNKNOWN else stem))
+        if not self.id:
+            wrong = said.id or contents.path.name
+            raise InputError(f"{wrong!r} gives no id: ids are of a-z, 0-9 and -. Give one by --id.")
         if self.id in registry.paths:
             raise InputError(f"{self.id}: {registry} has a card of that id. Give another by --id.")
         self.study: dict[str, Any] = {"doi": doi} if doi else {"name": self.title}
@@ -359,6 +380,10 @@ class _Cells:
         return {"term": row.term, "label": row.label} | ({} if same else {"text": row.source})
 
     def _row(self, name: str, column: Column, label: str) -> Row:
+        if label == NOT_APPLICABLE and allowed(name, label, self.organism or HUMAN):
+            return Row(
+                label, column.labels[label], UNKNOWN, UNKNOWN, "the study says na, which the field does not take"
+            )
         if column.words is None:
             return row_of(label, column.labels[label], partial(self._suggest, name), exact=name == "sex")
         if label in {UNKNOWN, NOT_APPLICABLE} or allowed(name, label, self.organism or HUMAN):

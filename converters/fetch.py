@@ -186,7 +186,7 @@ def _download(name: str, pin: Bytes, url: str, progress: Progress | None) -> Pat
                 _stream_with_tries(name, pin.bytes, url, part, progress)
                 _check(part, name, pin)
             except IntegrityError:
-                part.unlink()
+                part.unlink(missing_ok=True)
                 raise
             part.replace(target)
     except (OSError, http.client.HTTPException) as error:
@@ -217,6 +217,11 @@ def _stream(name: str, size: int | None, url: str, part: Path, progress: Progres
         request.add_header("Range", f"bytes={have}-")
     with urllib.request.urlopen(request, timeout=TIMEOUT) as reply:  # noqa: S310
         have = have if reply.status == http.client.PARTIAL_CONTENT else 0
+        whole = (
+            (reply.headers.get("Content-Range") or "").rpartition("/")[2] if have else reply.headers["Content-Length"]
+        )
+        if size and (whole or "").isdecimal() and int(whole) < size:
+            raise IntegrityError(f"{name}: {url} now has {whole} bytes, the card pins {size}. The file was not used.")
         total = size or int(reply.headers.get("Content-Length") or 0)
         with part.open("ab" if have else "wb") as stream:
             while block := reply.read(BLOCK):

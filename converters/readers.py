@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import csv
 import gzip
-import re
+import time
 import warnings
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import anndata
 import numpy as np
 import pandas as pd
+import regex
 import scipy.sparse as sp
 
 from cellzoo.converters.rdata_objects import r_frame, r_matrix, r_object, r_vector
@@ -23,6 +24,7 @@ from cellzoo.registry.schema import ReadableCard
 
 SEPARATORS = {"comma": ",", "tab": "\t", "space": " "}
 UNREADABLE = (ValueError, OSError, EOFError, zlib.error, csv.Error)
+SECONDS = 30.0  # that a pattern of a card may take over all cell names; honest ones take one for a million
 TABLE_ROWS = 512  # rows of a delimited matrix that are dense in memory at a time
 
 
@@ -156,11 +158,7 @@ def _with_obs(adata: anndata.AnnData, card: ReadableCard, files: Mapping[str, Pa
     obs = adata.obs
     for name, spec in card.read.obs.columns.items():
         if spec.extract:
-            found = [re.search(spec.extract, cell) for cell in obs.index]
-            if None in found:
-                cell = obs.index[found.index(None)]
-                raise InputError(f"{card.id}: read.obs.columns.{name}: {spec.extract!r} does not match {cell!r}.")
-            obs[name] = [match.group(1) for match in found if match]
+            obs[name] = _extracted(f"{card.id}: read.obs.columns.{name}", spec.extract, obs.index)
         elif spec.file:
             values = r_vector(r_object(files[spec.file], spec.object), f"{spec.file}: {spec.object}")
             if len(values) != adata.n_obs:
@@ -170,6 +168,22 @@ def _with_obs(adata: anndata.AnnData, card: ReadableCard, files: Mapping[str, Pa
     if card.read.obs.table is None:
         return adata
     return _joined(adata, _obs_table(card.read.obs.table, files), card)
+
+
+def _extracted(where: str, pattern: str, cells: Iterable[str]) -> list[str]:
+    """Return the first group of a pattern in each cell name; `InputError` for one that does not match or backtracks."""
+    compiled, end = regex.compile(pattern), time.monotonic() + SECONDS
+    values = []
+    for cell in cells:
+        try:
+            match = compiled.search(cell, timeout=max(end - time.monotonic(), 0.001))
+        except TimeoutError as error:
+            message = f"{pattern!r} does not come to an end on {cell!r}; write it without a repeat inside a repeat."
+            raise InputError(f"{where}: {message}") from error
+        if match is None:
+            raise InputError(f"{where}: {pattern!r} does not match {cell!r}.")
+        values.append(match.group(1))
+    return values
 
 
 def _obs_table(spec: ObsTable, files: Mapping[str, Path]) -> pd.DataFrame:

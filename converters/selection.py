@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import anndata
     import pandas as pd
 
+STATUSES = ("imported", "verified", "broken")
 Progress = Callable[[str, int, int], None]
 
 
@@ -55,7 +56,7 @@ class Dataset:
         from cellzoo.converters.readers import read_source
         from cellzoo.converters.streamline import streamline
 
-        self._refuse_broken()
+        self._refuse_unusable()
         if not isinstance(space, GeneSpace):
             space = gene_space(space or self.organism)
         parts = {sample.name: self.card.of_sample(sample) for sample in self.card.samples} or {"": self.card}
@@ -85,7 +86,7 @@ class Dataset:
         from cellzoo.converters.readers import read_source
         from cellzoo.converters.streamline import raw_counts
 
-        self._refuse_broken()
+        self._refuse_unusable()
         card = self.card.readable()
         adata = read_source(card, self.fetch())
         adata.X = raw_counts(adata, card)
@@ -97,9 +98,16 @@ class Dataset:
 
         return write_h5ad(adata, folder / f"{self.id}.h5ad")
 
-    def _refuse_broken(self) -> None:
-        if self.card.status == "broken":
-            raise InputError(f"{self.id} cannot be used: {self.card.status_reason}")
+    def _refuse_unusable(self) -> None:
+        """Refuse what cannot be read before anything is fetched."""
+        card = self.card
+        if card.status == "broken":
+            raise InputError(f"{self.id} cannot be used: {card.status_reason}")
+        if loose := [file.name for file in card.files if not file.pins]:
+            files = loose[0] + (f" and {len(loose) - 1} more" if len(loose) > 1 else "")
+            remedy = f"`cellzoo verify {self.id}` in a clone of the registry fetches and pins them."
+            why = f" {card.status_reason}" if card.status_reason else ""
+            raise InputError(f"{self.id} is {card.status}, not verified: no sha256 pins {files}. {remedy}{why}")
 
 
 class Selection(Mapping[str, Dataset]):
@@ -154,6 +162,8 @@ class Selection(Mapping[str, Dataset]):
         """Return the terms of one field with the number of data sets and of known cells, the most frequent first."""
         import pandas as pd
 
+        if field not in TERM_FIELDS:
+            raise InputError(f"{field!r} is no field of terms; there are {', '.join(TERM_FIELDS)}.")
         labels = {
             term: label
             for one in self.records
@@ -190,6 +200,8 @@ class Zoo:
         Fields are those of the cards (organism, tissue, cell_type, assay, disease, ...), terms are ids or labels and
         stand for all their descendants.
         """
+        if status not in {"", *STATUSES}:
+            raise InputError(f"status {status!r}: expected one of {', '.join(STATUSES)}.")
         return Selection(self.registry, self.registry.find(text, status, **wanted))
 
     def selection(self, path: str | Path) -> Selection:

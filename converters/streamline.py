@@ -221,10 +221,12 @@ def _column(
     if column not in source:
         raise InputError(f"{card.id}: cells.{name}: no column {column!r} of cells; found {list(map(str, source))}.")
     values = source[column]
+    empty = values.isna() | (values.astype(str).str.strip() == "")
     if fill is not None:
-        return values.astype(object).where(values.notna(), fill)
-    if values.isna().any():
-        raise InputError(f"{card.id}: cells.{name}: column {column!r} is empty for {int(values.isna().sum())} cells.")
+        return values.astype(object).where(~empty, fill)
+    if empty.any():
+        remedy = f"A label map has the row {NO_LABEL} for them."
+        raise InputError(f"{card.id}: cells.{name}: column {column!r} is empty for {int(empty.sum())} cells. {remedy}")
     return values
 
 

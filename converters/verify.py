@@ -143,7 +143,8 @@ def _fetched(document: Document, card: DatasetCard, folder: Path | None, progres
         except (InputError, WorldError) as error:
             world &= isinstance(error, WorldError)
             remedy = "" if file.pins else "Or put the file into a folder and give that by --files."
-            findings.append(document.finding("VER002", ["files", at], f"files.{at}: {error}", remedy))
+            message = f"files.{at}: {str(error).rstrip('.')}."
+            findings.append(document.finding("VER002", ["files", at], message, remedy))
     if findings and world:
         raise WorldError("\n".join(map(str, findings)))
     if findings:

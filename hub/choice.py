@@ -55,7 +55,8 @@ def choose(registry: Registry, names: Iterable[str], tissue: str, task: str = "c
     wanted = tissue if tissue in uberon else uberon.find(tissue)
     found: list[tuple[int, str, Choice]] = []
     there = []
-    for card in _cards(registry):
+    cards, unread = _cards(registry)
+    for card in cards:
         name = parse(card.id)
         active = [one for one in card.versions if one.status == "active"]
         if name.task != task or not active:
@@ -69,6 +70,7 @@ def choose(registry: Registry, names: Iterable[str], tissue: str, task: str = "c
         found.append((-steps, newest.date, Choice(card.id, newest.version, newest.commit, card.remote, why)))
     if not found:
         known = ", ".join(sorted(set(there))) or "none at all"
+        known += f"; {unread} model cards cannot be read, see `cellzoo check`" if unread else ""
         raise NotFoundError(
             f"no {task} model for {COMMON_NAMES[organism]} {uberon.label(wanted)} in {registry}; there is {known}. "
             "Give --model."
@@ -84,24 +86,27 @@ def choose_for(adata: anndata.AnnData, registry: Registry, tissue: str | None = 
     """
     column = next((name for name in ("tissue_ontology_term_id", "tissue") if name in adata.obs), None)
     if tissue is None and column is None:
-        raise InputError("which model fits cannot be told: no column says the tissue. Give the tissue, or a model.")
+        raise InputError("which model fits cannot be told: no column says the tissue. Give --tissue or --model.")
     found = [tissue] if tissue else sorted(set(adata.obs[column].astype(str)) - {"unknown"})
     if len(found) != 1:
         raise InputError(
-            f"which model fits cannot be told: the cells are of {found or 'no known tissue'}. Give a model."
+            f"which model fits cannot be told: the cells are of {found or 'no known tissue'}. Give --tissue or --model."
         )
     return choose(registry, adata.var_names.astype(str), found[0])
 
 
-def _cards(registry: Registry) -> Iterable[ModelCard]:
-    """Yield the model cards that can be read; one bad card never stops the others."""
+def _cards(registry: Registry) -> tuple[list[ModelCard], int]:
+    """Return the model cards, and how many cannot be read: one bad card never stops the others."""
+    found, unread = [], 0
     for path in registry.model_paths.values():
         try:
             card = parse_any(read_yaml(path))
         except CardError:
+            unread += 1
             continue
         if isinstance(card, ModelCard):
-            yield card
+            found.append(card)
+    return found, unread
 
 
 def _steps(uberon: Ontology, tissue: str, organ: str) -> int | None:

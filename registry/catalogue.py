@@ -22,11 +22,17 @@ from cellzoo.registry.model_card import ModelCard
 from cellzoo.registry.ontology import load, nearest_of
 from cellzoo.registry.schema import DatasetCard
 from cellzoo.registry.source import parse, without_credentials
-from cellzoo.registry.tree import DOORS
+from cellzoo.registry.tree import ROOMS, root_in
 
 PACKAGED = Path(__file__).parent / "cards"
-FOLDERS = ("datasets", "collections")
+FOLDERS = ROOMS[:2]
 """Folders whose cards are listed as data sets."""
+
+
+def card_files(root: Path, rooms: Iterable[str] = ROOMS) -> list[Path]:
+    """Return the card files in the folders of a registry, folder by folder: nothing else is ever read as a card."""
+    patterns = [f"{room}/*/*.yaml" if room == "models" else f"{room}/*.yaml" for room in rooms]
+    return [path for pattern in patterns for path in sorted(root.glob(pattern))]
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,7 @@ class Registry:
         """Return dataset or collection id -> card file, sorted by id."""
         found: dict[str, Path] = {}
         for root in self.roots:
-            for path in (path for folder in FOLDERS for path in sorted((root / folder).glob("*.yaml"))):
+            for path in card_files(root, FOLDERS):
                 found.setdefault(path.stem, path)
         return dict(sorted(found.items()))
 
@@ -61,7 +67,7 @@ class Registry:
         """Return model id -> model card, sorted by id."""
         found: dict[str, Path] = {}
         for root in self.roots:
-            for path in sorted((root / "models").glob("*/*.yaml")):
+            for path in card_files(root, ["models"]):
                 found.setdefault(f"{path.parent.name}/{path.stem}", path)
         return dict(sorted(found.items()))
 
@@ -78,7 +84,7 @@ class Registry:
         """Return which of several folders wins, in words; "" where there is one."""
         if len(self.roots) < 2:
             return ""
-        numbers = [sum(len(list((root / folder).glob("*.yaml"))) for folder in FOLDERS) for root in self.roots]
+        numbers = [len(card_files(root, FOLDERS)) for root in self.roots]
         listed = (
             f"{at}. {name} ({number} cards)"
             for at, (name, number) in enumerate(zip(self.names, numbers, strict=True), 1)
@@ -104,7 +110,11 @@ class Registry:
 
     def card(self, dataset: str) -> DatasetCard:
         """Return the card of a data set; `NotFoundError` with the nearest ids, `CardError` with every finding."""
-        return load_card(self.path(dataset))
+        path = self.path(dataset)
+        if path.parent.name == "collections":
+            message = f"{dataset} is a collection, which is read by query, not a data set"
+            raise InputError(f"{message}; `cellzoo show {dataset}` says where it is.")
+        return load_card(path)
 
     def path(self, dataset: str) -> Path:
         """Return the file of one card."""
@@ -182,7 +192,7 @@ def _below(name: str, text: str) -> frozenset[str]:
     if text in {"unknown", "na"}:
         return frozenset({text})
     ontology = load(ontology_of(name, text))
-    term = text if text in ontology else ontology.find(text)
+    term = text if text in ontology or ":" in text else ontology.find(text)  # an id that there is not is said as such
     return frozenset(ontology.descendants(term, include_self=True))
 
 
@@ -191,7 +201,7 @@ def open_registry(where: str | Path | Sequence[str | Path] | None = None) -> Reg
 
     By default what ``CELLZOO_REGISTRY`` lists, separated by commas, else the cards of the package.
     """
-    if where is None:
+    if where is None or where == []:
         where = [one.strip() for one in settings.registry().split(",") if one.strip()] or "packaged"
     chosen = [where] if isinstance(where, str | Path) else list(where)
     opened = [_opened(str(one)) for one in chosen]
@@ -209,7 +219,6 @@ def _opened(where: str) -> tuple[Path, str, list[str]]:
 
         made = checkout(where)
         return made.folder, f"{without_credentials(made.url)}@{made.commit}", list(made.said)
-    for place, room in DOORS:
-        if (root / place / room).is_dir():
-            return root / place, str(root / place), []
+    if (cards := root_in(root)) is not None:
+        return cards, str(cards), []
     raise NotFoundError(f"{root}: is not a registry: it has no folder datasets/ with cards.")

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from cellzoo.errors import CardError, Finding
+from cellzoo.errors import CardError, Edit, Finding, Severity
 
 MAX_BYTES = 1_000_000  # a card is a page of text; anything larger is not a card
 MAX_DEPTH = 20  # levels of a card, which needs eight
@@ -42,10 +42,17 @@ class Document:
                 return place
         return 1, 1
 
-    def finding(self, code: str, location: Sequence[str | int], message: str, remedy: str = "") -> Finding:
-        """Return an error at the place of ``location``."""
-        line, column = self.position(location)
-        return Finding(str(self.path), line, column, code, message, remedy)
+    def finding(  # noqa: PLR0913, PLR0917
+        self,
+        code: str,
+        location: Sequence[str | int],
+        message: str,
+        remedy: str = "",
+        severity: Severity = "error",
+        edits: tuple[Edit, ...] = (),
+    ) -> Finding:
+        """Return a finding at the place of ``location``."""
+        return Finding(str(self.path), *self.position(location), code, message, remedy, severity, edits)
 
     def invalid(self, item: Mapping[str, Any], code: str) -> Finding:
         """Return one pydantic error as a finding at its place."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cellzoo.errors import InputError, NotFoundError
-from cellzoo.registry.ontology import load, term_ontology
+from cellzoo.registry.ontology import current, load, term_ontology
 from cellzoo.registry.pins import SCHEMA
 
 HUMAN, MOUSE = "NCBITaxon:9606", "NCBITaxon:10090"
@@ -173,7 +173,7 @@ def _one(field: str, term_id: str, expected: Rule, schema: str) -> str | None:
     except NotFoundError as error:
         return f"{error}."
     if ontology.is_obsolete(term_id):
-        return f"{name} is obsolete; " + (f"use {new}." if (new := ontology.replaced_by(term_id)) else "find another.")
+        return f"{name} is obsolete; " + (f"use {new}." if (new := current(term_id, schema)) else "find another.")
     if term_id in expected.forbidden:
         return f"{name} is forbidden as {field}."
     below = not set(expected.roots).isdisjoint(ontology.ancestors(term_id))

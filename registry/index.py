@@ -1,14 +1,19 @@
-"""The index of a catalogue: one record for each card, kept in the cache, made anew for cards whose files changed."""
+"""The index of a catalogue: one record for each card, kept in the cache, made anew for cards whose files changed.
+
+A change is told by the times and the size of a file. What changed less than `SETTLED` before it was read is read again
+the next time: a coarse clock would not show one more change. What makes the records, this code and the ontologies, is
+part of the name of an index: another version of cellzoo has an index of its own.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from cellzoo import __version__, settings
 from cellzoo.errors import CardError, Finding, NotFoundError
@@ -19,7 +24,11 @@ from cellzoo.registry.document import read_yaml
 from cellzoo.registry.ontology import term_ontology
 from cellzoo.registry.schema import DatasetCard
 
-FORMAT = f"1 {__version__}"
+HERE = Path(__file__).parent
+SETTLED = 100_000_000
+"""Nanoseconds after which the times of a file tell of its next change; file systems tick every few milliseconds."""
+KEPT = 20
+"""Indexes in the cache; the one written longest ago goes first."""
 
 
 @dataclass(frozen=True)
@@ -56,51 +65,66 @@ class Record:
     """What a free-text search looks in, casefolded."""
 
 
+@dataclass(frozen=True)
+class Entry:
+    """What the index keeps of one card file."""
+
+    stamps: dict[str, list[int]]
+    """Name of the card file and of each label map -> its times and size when it was read, none where it was missing."""
+    record: Record | None
+    """What a listing shows; none for a model card and for a card that cannot be read."""
+    findings: list[Finding]
+    """Why it cannot be read."""
+
+
 def records_of(paths: Mapping[str, Path]) -> tuple[list[Record], list[Finding]]:
     """Return the records of the cards in ``paths``, and the findings of the cards that have none."""
     cache = settings.home() / "catalogue" / f"{_digest(paths.values())}.json"
     old = _read(cache)
-    entries: dict[str, Any] = {}
+    entries: dict[str, Entry] = {}
     for path in paths.values():
         entry = old.get(str(path))
-        if entry is None or entry["stamps"] != _stamps(path.parent, entry["stamps"]):
+        if entry is None or any(_stamp(path.parent / name) != stamp for name, stamp in entry.stamps.items()):
             entry = _entry(path)
         entries[str(path)] = entry
     if entries != old:
         _write(cache, entries)
-    records = [Record(**entry["record"]) for entry in entries.values() if entry["record"]]
-    findings = [Finding(**finding) for entry in entries.values() for finding in entry["findings"]]
+    records = [entry.record for entry in entries.values() if entry.record]
+    findings = [finding for entry in entries.values() for finding in entry.findings]
     return sorted(records, key=lambda record: record.id), findings
 
 
 def _digest(paths: Iterable[Path]) -> str:
-    return hashlib.sha256("\0".join(sorted({str(path.parent) for path in paths})).encode()).hexdigest()[:24]
+    """Return what the name of an index is made of: the folders of the cards, and what makes records of them."""
+    makers = [f"{path.name} {_stamp(path)}" for path in sorted([*HERE.glob("*.py"), *HERE.glob("ontologies/*.npz")])]
+    folders = sorted({str(path.parent) for path in paths})
+    return hashlib.sha256("\0".join([__version__, *makers, *folders]).encode()).hexdigest()[:24]
 
 
-def _stamps(folder: Path, names: Iterable[str]) -> dict[str, list[int]]:
-    stamps = {}
-    for name in names:
-        try:
-            stat = (folder / name).stat()
-            stamps[name] = [stat.st_mtime_ns, stat.st_size]
-        except OSError:
-            stamps[name] = [0, 0]
-    return stamps
+def _stamp(path: Path) -> list[int]:
+    """Return times and size of a file, none where there is none; of one that changed just now also the time."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return []
+    now = time.time_ns()
+    unsettled = [now] if now - stat.st_ctime_ns < SETTLED else []
+    return [stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size, *unsettled]
 
 
-def _entry(path: Path) -> dict[str, Any]:
-    names = [path.name]
+def _entry(path: Path) -> Entry:
+    stamps = {path.name: _stamp(path)}  # before reading: what changes meanwhile is read again the next time
     record, findings = None, []
     try:
         card = parse_any(read_yaml(path))
         if isinstance(card, DatasetCard):
-            names += map_names(card)
+            stamps |= {name: _stamp(path.parent / name) for name in map_names(card)}
             record = _of_dataset(card, path.parent)
         elif isinstance(card, CollectionCard):
             record = _of_collection(card)
     except CardError as error:
-        findings = [finding.as_dict() for finding in error.findings]
-    return {"stamps": _stamps(path.parent, names), "record": record and asdict(record), "findings": findings}
+        findings = error.findings
+    return Entry(stamps, record, findings)
 
 
 def _of_dataset(card: DatasetCard, folder: Path) -> Record:
@@ -169,20 +193,36 @@ def _label(term: str) -> str:
         return term
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> dict[str, Entry]:
     try:
-        kept = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        return {
+            name: Entry(
+                kept["stamps"],
+                Record(**kept["record"]) if kept["record"] else None,
+                [Finding(**finding) for finding in kept["findings"]],
+            )
+            for name, kept in json.loads(path.read_bytes()).items()
+        }
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):  # not there, or spoiled
         return {}
-    return kept["entries"] if isinstance(kept, dict) and kept.get("format") == FORMAT else {}
 
 
-def _write(path: Path, entries: dict[str, Any]) -> None:
+def _write(path: Path, entries: Mapping[str, Entry]) -> None:
     """Keep the index; a cache that cannot be written costs time, not the listing."""
     part = path.with_suffix(f".{os.getpid()}.part")
+    kept = {
+        name: {
+            "stamps": entry.stamps,
+            "record": entry.record and asdict(entry.record),
+            "findings": [finding.as_dict() for finding in entry.findings],
+        }
+        for name, entry in entries.items()
+    }
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps({"format": FORMAT, "entries": entries}))
+        part.write_text(json.dumps(kept))
         part.replace(path)
+        for old in sorted(path.parent.iterdir(), key=lambda one: one.stat().st_mtime_ns)[:-KEPT]:
+            old.unlink()
     except OSError:
         return

@@ -379,3 +379,22 @@ def term_ontology(term_id: str, schema: str = SCHEMA) -> Ontology:
     if not found:
         raise NotFoundError(f"{term_id!r} is no term id; expected PREFIX:NUMBER, for example CL:0000084")
     return load(FILED_UNDER.get(found[1], found[1]), schema=schema)
+
+
+def current(term_id: str, schema: str = SCHEMA) -> str | None:
+    """Return the term that a term id means today: itself, else what replaced it, were it in several steps.
+
+    None where nothing replaced it, or a term of an ontology that is not packaged.
+    """
+    seen: set[str] = set()
+    term: str | None = term_id
+    while term and term not in seen:
+        seen.add(term)
+        try:
+            ontology = term_ontology(term, schema)
+            if not ontology.is_obsolete(term):
+                return term
+        except NotFoundError:
+            return None
+        term = ontology.replaced_by(term)
+    return None

@@ -29,6 +29,11 @@ MAX_ENTRIES, MAX_BYTES, MAX_TOTAL = 100_000, 10_000_000, 500_000_000  # cards ar
 _PLAIN, _TREE = (0o100644, 0o100755, 0o100664), 0o040000
 
 
+def root_in(folder: Path) -> Path | None:
+    """Return the folder inside a folder, or itself, that holds the cards; None where it holds none."""
+    return next((folder / place for place, room in DOORS if (folder / place / room).is_dir()), None)
+
+
 def written(repo: Repo, commit: str, store: Path, name: str) -> Path:
     """Return the folder with the cards of a commit of the repository ``name``, written once and whole."""
     if (target := store / commit).is_dir():

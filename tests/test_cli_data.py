@@ -1,6 +1,10 @@
 """The commands about data: datasets, show, get; what they print, where, and how they exit."""
 
 import json
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import anndata
 import pytest
@@ -27,7 +31,44 @@ def files_in(folder):
     return [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock"] if folder.exists() else []
 
 
+# every command
+
+
+def test_a_full_disk_under_the_output_is_a_sentence_and_exit_code_3(copy):
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "cellzoo.cli", "datasets", "--registry", copy]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 3 and "Error: [Errno 28] No space left" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+SAYS_NOTHING = {
+    "filter": ["datasets", "--tissue", ""],
+    "word": ["datasets", " "],
+    "data set": ["show", ""],
+    "label": ["suggest", "x" * 100_000],
+    "term": ["ontology", "show", ""],
+    "search": ["ontology", "search", "x" * 100_000],
+}
+
+
+@pytest.mark.parametrize("args", SAYS_NOTHING.values(), ids=SAYS_NOTHING)
+def test_an_empty_or_endless_word_is_wrong_usage_and_is_not_printed_back(args):
+    done = run(*args)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "it is empty" in done.stderr or "it has 100000 characters" in done.stderr
+    assert len(done.stderr) < 500
+
+
 # datasets
+
+
+def test_facets_leave_open_what_no_card_says(copy):
+    card = copy / "datasets" / "baron2016-human.yaml"
+    text = re.sub("^status: verified\nverified:.*\n", "status: imported\n", card.read_text(), flags=re.MULTILINE)
+    card.write_text(re.sub("^cells_expected:.*\n", "", text, flags=re.MULTILINE))
+    lines = run("datasets", "--facets", "assay", "--registry", copy).stdout.splitlines()
+    assert [line.split()[-1] for line in lines if "inDrop" in line] == ["1"]
 
 
 def test_datasets_prints_a_table_with_a_row_for_each(copy):

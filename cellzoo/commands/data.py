@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cellzoo.commands.shared import Command, FileIn, json_option, open_cards, open_zoo, registry_option
+from cellzoo.commands.shared import Command, FileIn, Words, json_option, open_cards, open_zoo, registry_option
 from cellzoo.console import bars, report, say, table, warn
 from cellzoo.errors import CellzooError
 
@@ -43,9 +43,8 @@ def demo(out: Path, study_split: bool) -> None:
 
 def _filters(command: Callable[..., None]) -> Callable[..., None]:
     for name in reversed(FILTERS):
-        command = click.option(f"--{name}", help=f"{name.replace('-', ' ').capitalize()}: id or label of a term.")(
-            command
-        )
+        words = f"{name.replace('-', ' ').capitalize()}: id or label of a term."
+        command = click.option(f"--{name}", type=Words, help=words)(command)
 
     @wraps(command)
     def wrapped(**options: Any) -> None:
@@ -56,7 +55,7 @@ def _filters(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @click.command(cls=Command)
-@click.argument("text", nargs=-1)
+@click.argument("text", nargs=-1, type=Words)
 @_filters
 @click.option("--status", type=click.Choice(["imported", "verified", "broken"]), help="Only cards of this status.")
 @click.option("--facets", "facet", type=click.Choice(FILTERS), help="Count data sets and cells by a field instead.")
@@ -122,13 +121,13 @@ def _show_facets(frame: pd.DataFrame, as_json: bool) -> None:
         click.echo(frame.reset_index().to_json(orient="records", indent=1))
     else:
         table(
-            ["term", "label", "datasets", "cells"],
-            [[str(v) for v in row] for row in frame.reset_index().itertuples(index=False)],
+            ["term", "label", "datasets", "known cells"],
+            [[*map(str, row[:3]), str(row[3] or "")] for row in frame.reset_index().itertuples(index=False)],
         )
 
 
 @click.command(cls=Command)
-@click.argument("name", metavar="ID")
+@click.argument("name", metavar="ID", type=Words)
 @click.option("--history", is_flag=True, help="Show who changed the card and its label maps, and when.")
 @registry_option
 @json_option
@@ -148,7 +147,7 @@ def show(name: str, history: bool, registry: tuple[str, ...], as_json: bool) -> 
 
 
 @click.command(cls=Command)
-@click.argument("dataset", nargs=-1, required=True)
+@click.argument("dataset", nargs=-1, required=True, type=Words)
 @click.option("-o", "--out", type=FileIn, required=True, help="Folder for the h5ad files.")
 @registry_option
 def get(dataset: tuple[str, ...], out: Path, registry: tuple[str, ...]) -> None:

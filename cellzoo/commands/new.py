@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from cellzoo.commands.shared import Command, FileIn, Group, json_option, open_cards, registry_option, remote_option
+from cellzoo.commands.shared import (
+    Command,
+    FileIn,
+    Group,
+    Words,
+    json_option,
+    open_cards,
+    registry_option,
+    remote_option,
+)
 from cellzoo.console import bars, say, warn
 from cellzoo.errors import CardError, CellzooError, InputError, NotFoundError
 
@@ -20,9 +31,12 @@ if TYPE_CHECKING:
     from cellzoo.converters.labels import Row
     from cellzoo.converters.verify import Outcome
     from cellzoo.registry.catalogue import Registry
+    from cellzoo.registry.suggest.suggester import Suggestion
 
 TERMS = ("organism", "tissue", "assay", "disease", "sex", "development_stage", "self_reported_ethnicity")
 """Fields that can be stated for all cells."""
+MOST = 20
+"""Doubtful labels of a map that are listed."""
 SCHEMA = "../../schema/dataset-card.schema.json"
 """Where editors find the schema of a card, in a clone of the registry."""
 
@@ -84,10 +98,11 @@ def dataset(
         made = draft(contents, answers, cards, keep(source)[1])
     for sentence in made.told:
         say(sentence)
+    folder = _folder(out, made)
     if asking:
         _look_at(made)
     _tell(made, asked)
-    path = _write(made, out)
+    path = _write(made, folder)
     say(f"next: cellzoo verify {path}; then cellzoo check {path}")
     click.echo(path)
 
@@ -106,13 +121,21 @@ def _ask_all(contents: Contents, answers: Said, cards: Registry) -> tuple[Said, 
     from cellzoo.converters.draft import draft
 
     asked = {"cell_type"}  # a column, which is for the card to name
-    while question := next((one for one in draft(contents, answers, cards).questions if one.about not in asked), None):
+    made = draft(contents, answers, cards)
+    while question := next((one for one in made.questions if one.about not in asked), None):
         text = click.prompt(question.text, default="", show_default=False, err=True).strip()
-        try:
-            answers = _answered(answers, question.about, text, contents.organism or "") if text else answers
-        except CellzooError as error:
-            say(f"  {error}")
-            continue
+        if not text and question.needed:
+            say("  there is no card without it; Ctrl-C leaves, and nothing is written")
+        elif text:
+            try:
+                tried = _answered(answers, question.about, text, contents.organism or "")
+                made, answers = draft(contents, tried, cards), tried
+            except CardError as error:
+                say("\n".join(f"  {one.message}" for one in error.findings))
+                continue
+            except CellzooError as error:
+                say(f"  {error}")
+                continue
         if text or not question.needed:
             asked.add(question.about)
     return answers, asked
@@ -130,36 +153,55 @@ def _answered(answers: Said, about: str, text: str, organism: str) -> Said:
             raise InputError(f"year: {text!r} is not a number.")
         changed[about] = int(text)
     if about == "primary":
-        changed[about] = text.lower()[:1] in {"y", "t", "1"}
+        if text.lower() not in {"y", "yes", "n", "no"}:
+            raise InputError(f"{text!r}: expected yes or no.")
+        changed[about] = text.lower().startswith("y")
     return replace(answers, **changed)
 
 
+def _short(text: str) -> str:
+    """Return a label as a line has room for it."""
+    return text if len(text) <= 60 else f"{text[:60]}…"
+
+
 def _look_at(made: Draft) -> None:
-    """Show each suggested row to a person: Enter takes it as it stands, a number another, u unknown, s leaves it."""
-    for name, rows in made.maps.items():
-        for row in (row for row in rows if row.open):
-            say(f"{name}: {row.source!r} ({row.cells} cells)")
-            for number, choice in enumerate((one for one in row.choices if one.score >= 0.01), start=1):
-                say(f"  {number}  {choice.label} ({choice.term})  {choice.score:.2f}  {choice.why}")
-            wanted = click.prompt(
-                f"  [{row.label}], number, u for unknown, s to leave", default="", show_default=False, err=True
-            )
-            _choose(row, wanted.strip())
+    """Show each suggested row to a person, who takes, changes or leaves it."""
+    from cellzoo.converters.draft import stated_term
+
+    organism = made.card["cells"]["organism"]["term"]
+    for name, row in [(name, row) for name, rows in made.maps.items() for row in rows if row.open]:
+        say(f"{name}: {_short(row.source)!r} ({row.cells} cells)")
+        shown = [one for one in row.choices if one.score >= 0.01]
+        for number, choice in enumerate(shown, start=1):
+            say(f"  {number}  {choice.label} ({choice.term})  {choice.score:.2f}  {choice.why}")
+        field = name.removesuffix(".tsv").rpartition(".")[2]
+        while True:
+            question = f"  [{row.label}], number, term, u for unknown, s to leave it, q to leave all that follow"
+            wanted = click.prompt(question, default="", show_default=False, err=True).strip()
+            if wanted == "q":
+                return
+            try:
+                _choose(row, wanted, shown, partial(stated_term, field, organism=organism))
+            except CellzooError as error:
+                say(f"  {error}")
+                continue
+            break
 
 
-def _choose(row: Row, wanted: str) -> None:
+def _choose(row: Row, wanted: str, shown: list[Suggestion], term_of: Callable[[str], dict[str, str]]) -> None:
+    """Set a row as a person wants it: Enter takes it as it stands, ``s`` leaves it open."""
     if wanted == "s":
         return
-    row.note, before = "", row.note
     if wanted == "u":
-        row.term, row.label, row.note = "unknown", "unknown", "no term fits"
-    elif wanted.isdecimal() and 0 < int(wanted) <= len(row.choices):
-        row.term, row.label = row.choices[int(wanted) - 1].term, row.choices[int(wanted) - 1].label
+        row.term = row.label = "unknown"
+    elif wanted.isdecimal():
+        if not 0 < int(wanted) <= len(shown):
+            raise InputError(f"{wanted} is none of these.")
+        row.term, row.label = shown[int(wanted) - 1].term, shown[int(wanted) - 1].label
     elif wanted:
-        say(f"  {wanted!r} is none of these; the row is left as it is")
-        row.note = before
-    elif row.term == "unknown":
-        row.note = "no term fits"
+        found = term_of(wanted)
+        row.term, row.label = found["term"], found.get("label", found["term"])
+    row.note = "no term fits" if row.term == "unknown" else ""
 
 
 def _tell(made: Draft, asked: set[str]) -> None:
@@ -169,8 +211,10 @@ def _tell(made: Draft, asked: set[str]) -> None:
         doubtful = [row for row in rows if row.open]
         known = sum(row.term != "unknown" for row in rows)
         say(f"{name}: {len(rows)} labels, {known} with a term, {len(doubtful)} to look at")
-        for row in doubtful:
-            say(f"  {row.source} ({row.cells} cells) -> {row.label}: {row.note}")
+        for row in doubtful[:MOST]:
+            say(f"  {_short(row.source)} ({row.cells} cells) -> {row.label}: {row.note}")
+        if len(doubtful) > MOST:
+            say(f"  and {len(doubtful) - MOST} more, with a note in {name}")
     if any(row.open for rows in made.maps.values() for row in rows):
         say("look at each row with a note, correct its term, and delete the note")
     if left:
@@ -179,16 +223,21 @@ def _tell(made: Draft, asked: set[str]) -> None:
         say(f"  {question.about}: {question.text.removeprefix(f'{question.about}: ')}")
 
 
-def _write(made: Draft, out: Path | None) -> Path:
-    """Write the files of a draft and return the card; nothing that exists is overwritten."""
-    from cellzoo.converters.write import replacing
-
+def _folder(out: Path | None, made: Draft) -> Path:
+    """Return the folder for a draft; `InputError` where it holds such files: nothing that exists is overwritten."""
     usual = Path("registry/cards/datasets")
     folder = out or (usual if usual.is_dir() else Path("datasets"))
     folder = folder if folder.name == "datasets" else folder / "datasets"
-    texts = made.texts()
-    if there := [name for name in texts if (folder / name).exists()]:
+    if there := [name for name in made.texts() if (folder / name).exists()]:
         raise InputError(f"{folder}: holds {', '.join(there)} already. Give another --id, or remove them.")
+    return folder
+
+
+def _write(made: Draft, folder: Path) -> Path:
+    """Write the files of a draft and return the card."""
+    from cellzoo.converters.write import replacing
+
+    texts = made.texts()
     if (folder / SCHEMA).is_file():
         texts[f"{made.id}.yaml"] = f"# yaml-language-server: $schema={SCHEMA}\n{texts[f'{made.id}.yaml']}"
     for name, text in texts.items():  # the card last: it names the others
@@ -219,7 +268,7 @@ def model(model: str, out: Path | None, remote: str | None, **said: str) -> None
 
 
 @click.command(cls=Command)
-@click.argument("dataset", nargs=-1, required=True, metavar="ID|CARD.yaml…")
+@click.argument("dataset", nargs=-1, required=True, type=Words, metavar="ID|CARD.yaml…")
 @click.option("--files", "folder", type=FileIn, help="Folder with the files that no URL gives, by their names.")
 @click.option("--renew", is_flag=True, help="Write the verified block of a verified card anew.")
 @registry_option
@@ -246,7 +295,7 @@ def verify(
             failed = max(failed, error.exit_code)
         except CellzooError as error:  # one that fails never stops the others
             for line in [str(error), *getattr(error, "__notes__", [])]:
-                say(f"Error: {name}: {line}")
+                say(f"Error: {line}" if line.startswith(name) else f"Error: {name}: {line}")
             failed = max(failed, error.exit_code)
         else:
             _say(outcome)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cellzoo.commands.shared import FileIn, Group, json_option
+from cellzoo.commands.shared import FileIn, Group, Words, json_option
 from cellzoo.console import say, table, wrapped
 from cellzoo.errors import InputError, NotFoundError
 
@@ -70,7 +70,7 @@ def _ontologies(where: str | None, schema: str | None, version: str | None) -> l
 
 
 @ontology.command()
-@click.argument("term")
+@click.argument("term", type=Words)
 @_asked
 def show(term: str, ontologies: list[Ontology], as_json: bool) -> None:
     """Show what a term means, what it is called, and what it lies below."""
@@ -103,7 +103,7 @@ def show(term: str, ontologies: list[Ontology], as_json: bool) -> None:
 
 
 @ontology.command()
-@click.argument("text")
+@click.argument("text", type=Words)
 @click.option("-n", "--number", type=click.IntRange(1), default=10, show_default=True, help="How many at most.")
 @_asked
 def search(text: str, number: int, ontologies: list[Ontology], as_json: bool) -> None:
@@ -146,7 +146,7 @@ def _related(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @ontology.command()
-@click.argument("term")
+@click.argument("term", type=Words)
 @_related
 @_asked
 def children(term: str, relation: str | None, ontologies: list[Ontology], as_json: bool) -> None:
@@ -167,7 +167,7 @@ def children(term: str, relation: str | None, ontologies: list[Ontology], as_jso
 
 
 @ontology.command()
-@click.argument("term")
+@click.argument("term", type=Words)
 @_related
 @_asked
 def ancestors(term: str, relation: str | None, ontologies: list[Ontology], as_json: bool) -> None:

@@ -8,13 +8,19 @@ from pathlib import Path
 
 import click
 
+from cellzoo import settings
 from cellzoo.commands.shared import Command, FileIn, open_cards, registry_option
 
 
 @click.command(cls=Command)
 @click.argument("path", nargs=-1, type=FileIn)
 @registry_option
-@click.option("--changed", "base", metavar="BASE", help="Look at what changed since HEAD left this branch or commit.")
+@click.option(
+    "--changed",
+    "base",
+    metavar="BASE",
+    help="Look at what changed in the repository one stands in since HEAD left this branch or commit.",
+)
 @click.option("--fix", "mend", is_flag=True, help="Mend what is mechanical, then say what is left.")
 @click.option("--data", is_flag=True, help="Read the data too, as far as it is on this machine.")
 @click.option("--links", is_flag=True, help="Ask the network whether links and releases are still there.")
@@ -50,6 +56,10 @@ def check(  # noqa: PLR0913, PLR0917
     from cellzoo.console import say
 
     question = Question(path, base, data, links)
+    if base is not None and not registry and not settings.registry():
+        from cellzoo.registry.git import cards_of
+
+        registry = (str(cards_of(Path.cwd())[1]),)  # the repository one stands in, as `submit` and `diff` take it
     cards = open_cards(registry)
     if mend:
         from cellzoo.ci.fix import fix

@@ -5,18 +5,36 @@ Exit codes: 0 good, 1 the input has findings, 2 wrong usage, 3 the world failed 
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from cellzoo.console import say
-from cellzoo.errors import CardError, CellzooError
+from cellzoo.errors import CardError, CellzooError, WorldError
 
 if TYPE_CHECKING:
     from cellzoo.converters.selection import Zoo
     from cellzoo.registry.catalogue import Registry
 
+LONGEST = 500
+"""Characters of a term, a label or an id that is typed."""
+
+
+class _Words(click.types.StringParamType):
+    """A text that says something: an empty one is mostly a shell variable that is not set."""
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the text; UsageError where it is blank or too long to be a term."""
+        if not value.strip():
+            self.fail("it is empty; leave it out, or say something.", param, ctx)
+        if len(value) > LONGEST:
+            self.fail(f"it has {len(value)} characters, expected at most {LONGEST}.", param, ctx)
+        return value
+
+
+Words = _Words()
 FileIn = click.Path(path_type=Path)
 registry_option = click.option(
     "--registry",
@@ -41,6 +59,11 @@ class Command(click.Command):
             for line in [str(error), *getattr(error, "__notes__", [])]:
                 click.echo(f"Error: {line}" if not isinstance(error, CardError) else line, err=True)
             ctx.exit(error.exit_code)
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # who read our output has enough; click ends quietly
+                raise
+            click.echo(f"Error: {error}", err=True)
+            ctx.exit(WorldError.exit_code)
 
 
 class Group(click.Group):

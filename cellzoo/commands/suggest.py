@@ -7,15 +7,17 @@ from dataclasses import asdict
 
 import click
 
-from cellzoo.commands.shared import Command, json_option, open_cards, registry_option
+from cellzoo.commands.shared import Command, Words, json_option, open_cards, registry_option
 from cellzoo.console import say, table
 
 
 @click.command(cls=Command)
-@click.argument("text", nargs=-1, required=True)
+@click.argument("text", nargs=-1, required=True, type=Words)
 @click.option("--field", default="cell_type", show_default=True, help="cell_type, tissue, disease, … or cell_line.")
-@click.option("--tissue", multiple=True, help="Label or id of the tissue the labels come from; can be given again.")
-@click.option("--organism", default="Homo sapiens", show_default=True, help="Label, synonym or id.")
+@click.option(
+    "--tissue", multiple=True, type=Words, help="Label or id of the tissue the labels come from; can be given again."
+)
+@click.option("--organism", default="Homo sapiens", type=Words, show_default=True, help="Label, synonym or id.")
 @click.option("-n", "number", type=click.IntRange(1, 50), default=5, show_default=True, help="Most terms for a label.")
 @registry_option
 @json_option

@@ -21,7 +21,7 @@ from rapidfuzz import fuzz, process
 from cellzoo.errors import NotFoundError
 from cellzoo.registry.catalogue import Registry, open_registry
 from cellzoo.registry.fields import HUMAN, MOUSE, NORMAL, NOT_APPLICABLE, PREFIXES, UNKNOWN, rule
-from cellzoo.registry.ontology import Ontology, load, term_ontology
+from cellzoo.registry.ontology import Ontology, current, load, term_ontology
 from cellzoo.registry.suggest.examples import Context, Example, examples
 from cellzoo.registry.suggest.index import Index, Match, Name
 from cellzoo.registry.suggest.words import words
@@ -93,7 +93,7 @@ class Suggester:
         for term, (label, synonyms) in labels.items():
             names.append(Name(label, row[term], "label"))
             names += [Name(text, row[term], "synonym") for text in [*synonyms, *SPECIAL.get(term, ())] if text != label]
-        self._examples = [(new, example) for example in examples if (new := _current(example.term)) in row]
+        self._examples = [(new, one) for one in examples if (new := current(one.term) or one.term) in row]
         names += [Name(example.label, row[term], "curated", example.study) for term, example in self._examples]
         self.index = Index(names)
         self._no_cell = np.asarray([term == UNKNOWN for term in self.terms], dtype=np.float64)
@@ -236,20 +236,6 @@ class Suggester:
         return tuple(sorted(found - NOT_TISSUE))
 
 
-@cache
-def _current(term: str) -> str:
-    """Return the term that stands for a term today: itself, or what replaces it where it is obsolete."""
-    for _ in range(5):
-        try:
-            ontology = term_ontology(term)
-            if not ontology.is_obsolete(term) or (new := ontology.replaced_by(term)) is None:
-                break
-        except NotFoundError:
-            break
-        term = new
-    return term
-
-
 def _allowed(field: str, organism: str) -> dict[str, tuple[str, list[str]]]:
     """Return the terms that a field takes -> label and synonyms; words such as unknown are their own label."""
     expected = rule(field, organism)
@@ -284,13 +270,13 @@ def suggest(  # noqa: PLR0913
 ) -> list[Suggestion]:
     """Return up to n terms that a label of a field may mean, the most probable first; they are for a person to judge.
 
-    Tissue and organism are ids or labels, ``field`` one of `fields.PREFIXES` or ``cell_line``; what none knows is a
-    NotFoundError. Labels that the curators of the registry mapped before count, by default those of `open_registry`.
+    Tissue and organism are ids or labels, ``field`` one of `fields.PREFIXES`; what none knows is a NotFoundError.
+    Labels that the curators of the registry mapped before count, by default those of `open_registry`.
     """
     if field == "cell_line":
         return _cell_lines(text, n)
     if field not in PREFIXES:
-        raise NotFoundError(f"no field {field!r}; there are {', '.join(PREFIXES)} and cell_line")
+        raise NotFoundError(f"no field {field!r}; there are {', '.join(PREFIXES)}")
     where = [tissue] if isinstance(tissue, str) else list(tissue or ())
     tissues = [_named(load("UBERON"), text) for text in where]
     suggester = _suggester((registry or open_registry()).roots, field, _named(load("NCBITaxon"), organism))

@@ -94,6 +94,16 @@ CARDS = {
         "  obs: {columns: {x: {extract: '(a{99999999999999})'}}}\n  matrix:",
         "CARD003 16:19",
     ),
+    "a pattern without a group": ("  matrix:", "  obs: {columns: {x: {extract: '^d'}}}\n  matrix:", "CARD003 16:19"),
+    "a number for a title": ("title: Blood of one donor", "title: 12", "CARD003 4:1"),
+    "a title of blanks": ("title: Blood of one donor", "title: ' '", "CARD003 4:1"),
+    "a number as a key": ("license:", "12: x\nlicense:", "CARD003 6:1"),
+    "true for a number": ("cells_expected: 10", "cells_expected: true", "CARD003 26:1"),
+    "a hidden file": ("- name: blood.h5ad", "- name: .blood.h5ad", "CARD003 10:5"),
+    "a file out of the folder": ("- name: blood.h5ad", "- name: ../blood.h5ad", "CARD003 10:5"),
+    "a file without a scheme": ("https://example.org", "example.org", "CARD003 11:5"),
+    "a term and a column": ("{column: label,", "{term: unknown, column: label,", "CARD003 23:3"),
+    "genes without a column": ("{symbol: index}", "{}", "CARD003 18:1"),
     # the card against itself and its place
     "an id that is not the file name": ("id: blood", "id: bloods", "CARD004 3:1"),
     "a kind of tissue that there is not": (
@@ -243,6 +253,15 @@ REGISTRIES = {
         {"datasets/blood2.yaml": ("datasets/blood.yaml", SHA, OTHER, "id: blood", "id: blood2", "Doe", "Foe")},
         "datasets/blood.yaml DUP002 5:29 datasets/blood2.yaml DUP002 5:29",
     ),
+    "one study of which one card says more": (
+        {
+            "datasets/blood2.yaml": (
+                "datasets/blood.yaml",
+                *(SHA, OTHER, "id: blood", "id: blood2", "year: 2020", "year: 2020, preprint: 10.1101/1"),
+            )
+        },
+        "",
+    ),
     "an id of a data set and of a collection": (
         {"collections/blood.yaml": ("collections/census.yaml", "id: census", "id: blood")},
         "collections/blood.yaml DUP003 3:1 datasets/blood.yaml DUP003 3:1",
@@ -341,6 +360,16 @@ def test_a_broken_registry_is_found_at_its_place(root, files, expected):
     assert said == expected
 
 
+def test_a_model_may_name_a_data_set_by_an_alias_and_a_successor_in_three_ways(root: Path) -> None:
+    broken(root, "datasets/blood.yaml", "title:", "aliases: [nick]\ntitle:")
+    path = broken(root, "models/acme/mlp.yaml", "[blood]", "[nick]")
+    text = path.read_text()
+    (root / "models/acme/next.yaml").write_text(text.replace("acme/mlp", "acme/next"))
+    for name in ("acme/next", "acme/next@1.0.0", "acme/next 1.0.0"):
+        path.write_text(text.replace("    date", f"    superseded_by: {name}\n    date"))
+        assert found(root) == {}
+
+
 def test_the_tables_hold_a_broken_card_for_every_code():
     tables = [*CARDS.values(), *MAPS.values(), *MODELS.values(), *COLLECTIONS.values(), *REGISTRIES.values()]
     codes = {code for row in tables for code in re.findall(r"[A-Z]+\d{3}", str(row[-1]))}
@@ -359,6 +388,10 @@ BEYOND = {
     "a value and a column",
     "a pattern that is none",
     "a pattern that overflows",
+    "a pattern without a group",
+    "a title of blanks",
+    "a term and a column",
+    "genes without a column",
 }
 
 

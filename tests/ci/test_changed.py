@@ -113,14 +113,37 @@ def test_the_same_data_set_as_one_that_was_there_is_found(fork):
     assert seen(fork) == ["datasets/twin.yaml DUP001"]
 
 
+def test_a_study_that_is_told_in_another_way_is_found_however_its_doi_is_written(fork):
+    another(fork, "later", "Doe", "Foe", "10.1000/blood", "10.1000/BLOOD")
+    assert seen(fork) == ["datasets/later.yaml DUP002"]
+
+
+def test_an_alias_that_another_card_has_is_found(fork):
+    another(fork, "first", "title:", "aliases: [nick]\ntitle:", "10.1000/blood", "10.1000/one")
+    save(fork)
+    other = ("f" * 64, "e" * 64, "https://example.org/c", "https://example.org/d", "10.1000/blood", "10.1000/two")
+    another(fork, "second", "title:", "aliases: [nick]\ntitle:", *other)
+    assert seen(fork, "HEAD") == ["datasets/second.yaml DUP004"]
+
+
 def test_a_file_that_nothing_reads_is_found(fork):
     another(fork, "good").rename(fork / "datasets/good.yml")
     assert seen(fork) == ["datasets/good.yml CARD009"]
 
 
-def test_a_change_of_the_schema_checks_everything(fork):
-    (fork.parent / "schema.py").write_text("# other types\n")
+@pytest.mark.parametrize("name", ["schema.py", "ontologies/CL-v1.npz"])
+def test_a_change_of_the_schema_or_an_ontology_checks_everything(fork, name):
+    (fork.parent / name).parent.mkdir(exist_ok=True)
+    (fork.parent / name).write_text("# others\n")
     assert seen(fork) == ["datasets/old.yaml CARD003"]
+
+
+def test_a_registry_that_is_reached_by_a_link_is_reported_as_it_was_named(fork, tmp_path):
+    another(fork, "bad", "label: blood}", "label: lung}")
+    (tmp_path / "link").symlink_to(fork.parents[1])
+    cards = tmp_path / "link" / "registry" / "cards"
+    [finding] = check_registry(open_registry(cards), Question(base="origin/main"))
+    assert finding.path == str(cards / "datasets/bad.yaml")
 
 
 def test_a_change_of_the_readme_checks_nothing(fork):
@@ -163,6 +186,20 @@ def test_a_model_card_that_is_removed_is_missed(fork):
     assert seen(fork) == ["models/acme/mlp.yaml MODEL004"]
 
 
+def test_a_model_that_is_removed_is_missed_by_those_it_superseded(fork):
+    card = fork / "models/acme/mlp.yaml"
+    older = (
+        card.read_text()
+        .replace("acme/mlp", "acme/old")
+        .replace("    date", "    superseded_by: acme/mlp@1.0.0\n    date")
+    )
+    (fork / "models/acme/old.yaml").write_text(older)
+    assert seen(fork) == []
+    save(fork)
+    card.unlink()
+    assert seen(fork, "HEAD") == ["models/acme/mlp.yaml MODEL004", "models/acme/old.yaml REF001"]
+
+
 def test_paths_and_a_base_do_not_go_together_and_a_base_that_is_none_is_named(fork):
     runner = CliRunner()
     assert runner.invoke(main, ["check", str(fork / "datasets"), "--changed", "main"]).exit_code == 2
@@ -186,3 +223,14 @@ def test_what_a_branch_finds_is_a_part_of_what_the_whole_finds(fork):
         one for one in whole if "blood.yaml" not in one.path
     }
     assert set(part) <= set(whole)
+
+
+def test_changed_looks_at_the_repository_one_stands_in(fork, monkeypatch):
+    (fork / "datasets/blood.yaml").write_text((fork / "datasets/blood.yaml").read_text() + "nonsense: 1\n")
+    monkeypatch.chdir(fork.parent)
+    monkeypatch.delenv("CELLZOO_REGISTRY", raising=False)
+    done = CliRunner().invoke(main, ["check", "--changed", "origin/main"])
+    assert done.exit_code == 1 and "blood.yaml" in done.stdout and "nonsense: unknown key" in done.stdout
+    monkeypatch.chdir("/")
+    done = CliRunner().invoke(main, ["check", "--changed", "origin/main"])
+    assert done.exit_code == 1 and "is not in a Git repository" in done.stderr

@@ -10,9 +10,11 @@ import time
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from cellzoo.ci.check import check_registry
-from cellzoo.registry.catalogue import PACKAGED, Registry
+from cellzoo.ci.check import Question, check_registry
+from cellzoo.cli import main
+from cellzoo.registry.catalogue import PACKAGED, Registry, open_registry
 from cellzoo.registry.ontology import load
 
 CARDS, ROWS = 140, 36
@@ -58,3 +60,22 @@ def test_one_card_takes_less_than_a_second_and_a_half_from_the_shell(large):
     after = os.times()
     assert (done.stdout, done.stderr) == ("\n", "0 errors, 0 warnings\n")
     assert after.children_user - before.children_user + after.children_system - before.children_system < 1.5
+
+
+def test_a_folder_is_checked_where_it_holds_cards_and_nowhere_else(copy, tmp_path):
+    (tmp_path / "recipe.yaml").write_text("organ: blood  \n")
+    (tmp_path / "table.tsv").write_text("a\tb\r\n")
+    (tmp_path / "cards" / "datasets" / "tenx-pbmc3k.yml").write_text("id: tenx-pbmc3k\n")
+    for folder in (tmp_path, tmp_path / "cards", tmp_path / "cards" / "datasets"):
+        found = check_registry(open_registry(copy), Question(paths=(folder,)))
+        assert {(Path(finding.path).name, finding.code) for finding in found} == {("tenx-pbmc3k.yml", "CARD009")}
+    done = CliRunner().invoke(main, ["check", "--fix", str(tmp_path)])
+    assert "tenx-pbmc3k.yml" in done.output
+    assert (tmp_path / "recipe.yaml").read_text() == "organ: blood  \n", "what is not a card is not ours to mend"
+
+
+def test_a_folder_without_cards_is_refused(tmp_path):
+    (tmp_path / "recipe.yaml").write_text("organ: blood\n")
+    done = CliRunner().invoke(main, ["check", "--fix", str(tmp_path)])
+    assert (done.exit_code, (tmp_path / "recipe.yaml").read_text()) == (1, "organ: blood\n")
+    assert f"{tmp_path}: holds no registry" in done.stderr

@@ -29,6 +29,7 @@ THERE_AND_BACK = {
     "MAP005": (MAP, "CL:0000084\tT cell\t", " CL:0000084\tT cell \t"),
     "TEXT001 in a card": (CARD, "license: CC-BY-4.0\n", "license: CC-BY-4.0\r\n"),
     "TEXT001 in a map": (MAP, "source", "\ufeffsource"),
+    "TEXT001 twice in a map": (MAP, "source", "\ufeff\ufeffsource"),
     "TEXT001 in a map with line ends": (MAP, "T cell\t\n", "T cell\t\r\n"),
     "TEXT002 in a card": (CARD, "license: CC-BY-4.0\n", "license: CC-BY-4.0 \t\n"),
     "TEXT002 in a map": (MAP, "kinds\n", "kinds"),
@@ -49,6 +50,12 @@ BECOMES = {
         "{term: UBERON:0001466, label: pedal digit}",
     ),
     "an obsolete term in a map": (MAP, "CL:0000084\tT cell", "CL:0000003\tnative cell", "CL:0000000\tcell"),
+    "an obsolete term whose successor is obsolete too": (
+        CARD,
+        "{term: PATO:0000461, label: normal}",
+        "{term: MONDO:0000121, label: obsolete emphysema}",
+        "{term: MONDO:0004849, label: pulmonary emphysema}",
+    ),
     "no licence": (CARD, "CC-BY-4.0", "NOASSERTION", "unknown"),
     "layers of their own": (
         CARD,
@@ -60,6 +67,7 @@ BECOMES = {
 LEFT_ALONE = {
     "a label of another term": (CARD, "label: blood}", "label: lung}"),
     "an obsolete term without a successor": (MAP, "CL:0000084\tT cell", "CL:0000144\tx"),
+    "an obsolete term whose successor the field does not take": (MAP, "CL:0000084\tT cell", "CL:0017505\tx"),
     "a term that there is not": (MAP, "CL:0000084", "CL:84"),
     "a tab that indents": (CARD, "  format", "\tformat"),
     "a key twice": (CARD, "license: CC-BY-4.0", "license: CC-BY-4.0\nlicense: MIT"),
@@ -129,6 +137,13 @@ def test_an_edit_that_does_not_help_is_taken_back(root):
     mended, left = fix(worse)
     assert (mended, [finding.code for finding in left]) == ([], ["CARD008"])
     assert path.read_bytes() == before
+
+
+def test_what_was_mended_is_said_once_though_a_file_takes_several_rounds(root, change):
+    change(MAP, "\tB cell", "\tB lymphocytes")
+    change(MAP, "kinds\n", "kinds")
+    mended, left = mend(root)
+    assert (sorted(finding.code for finding in mended), left) == (["TERM002", "TEXT002"], [])
 
 
 def test_of_edits_that_overlap_the_first_holds():

@@ -195,7 +195,11 @@ def test_a_label_map_is_checked_with_the_cards_that_use_it(git, datasets, fork):
 
 def test_a_branch_of_the_remote_is_never_written_over(git, datasets, fork):
     first = submit([datasets / f"{GOOD}.yaml"])
-    assert submit([datasets / f"{GOOD}.yaml"]).branch == f"cards/{GOOD}-2"
+    with pytest.raises(InputError, match=f"origin has branch 'cards/{GOOD}' with these very files"):
+        submit([datasets / f"{GOOD}.yaml"])
+    card = datasets / f"{GOOD}.yaml"
+    card.write_text(card.read_text().replace("title: ", "title: Again ", 1))
+    assert submit([card]).branch == f"cards/{GOOD}-2"
     assert git(fork, "rev-parse", f"cards/{GOOD}") == first.commit
     for branch in ("main", f"cards/{GOOD}"):
         with pytest.raises(InputError, match=f"origin has a branch '{branch}'; it is never written over"):

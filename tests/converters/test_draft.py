@@ -162,6 +162,7 @@ def test_a_file_without_any_counts_gives_a_card_that_says_so_and_is_not_verified
     card = load_card(here / done.stdout.strip())
     assert (card.layers.counts, card.counts) == (None, None)
     assert str(card.status_reason).startswith("No raw counts in the file")
+    assert "No raw counts in the file" in done.stderr
     assert "verified needs counts" in run("verify", done.stdout.strip()).stderr
 
 
@@ -214,6 +215,76 @@ def test_reads_of_a_full_length_protocol_are_told_from_molecules(tmp_path, real)
     for dataset, kind in (("segerstolpe2016-human", True), ("baron2016-human", False)):
         real(dataset).write_h5ad(tmp_path / "x.h5ad")
         assert contents_of(tmp_path / "x.h5ad").reads is kind
+
+
+def odd(change):
+    cells = anndata.AnnData(
+        sp.csr_matrix(np.eye(60, 3, dtype=np.float32)), pd.DataFrame(index=[f"c{at}" for at in range(60)])
+    )
+    cells.var_names = ["CD3E", "CD79A", "MS4A1"]
+    cells.obs["celltype"] = ["B cell", "T cell", "B cell"] * 20
+    change(cells)
+    return cells
+
+
+def same_names(cells):
+    cells.obs_names = ["c"] * 60
+
+
+ODD = {
+    "cells of one name": (same_names, "59 cells have the name of another"),
+    "a label with a line end": (
+        lambda cells: cells.obs.__setitem__("celltype", ["B\ncell", "T cell", "B cell"] * 20),
+        "column 'celltype' is not used: it holds line ends or tabs, as in 'B\\ncell'",
+    ),
+    "blanks around a name": (
+        lambda cells: cells.obs.rename(columns={"celltype": "cell type "}, inplace=True),
+        "column 'cell type ' is not used: its name has blanks",
+    ),
+    "cells of another organism": (lambda cells: None, "organism is Mus musculus as you say, but the file"),
+}
+
+
+@pytest.mark.parametrize(("change", "told"), ODD.values(), ids=ODD.keys())
+def test_what_of_a_file_will_not_do_is_told(tmp_path, change, told):
+    odd(change).write_h5ad(tmp_path / "odd.h5ad")
+    terms = {"organism": "Mus musculus"} if "Mus" in told else {"organism": "Homo sapiens"}
+    made = draft(contents_of(tmp_path / "odd.h5ad"), Said(year=2024, terms=terms), open_registry())
+    assert any(told in sentence for sentence in made.told), made.told
+
+
+def test_blank_labels_are_cells_without_a_label_and_na_is_none_of_cell_types(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    odd(lambda cells: cells.obs.__setitem__("celltype", ["", " ", "na", "B cell", "T cell", "T cell"] * 10)).write_h5ad(
+        tmp_path / "odd.h5ad"
+    )
+    done = run("new", "dataset", "--file", "odd.h5ad", *PAPER, "--tissue", "blood", "--assay", "10x 3' v2")
+    rows = load_map(tmp_path / "datasets" / "doe2024-odd.cell_type.tsv")
+    assert {label: rows.terms[label] for label in ("(none)", "na")} == {"(none)": "unknown", "na": "unknown"}
+    verified = run("verify", done.stdout.strip())
+    assert verified.exit_code == 0, verified.output
+
+
+def test_many_doubtful_labels_are_counted_and_only_some_are_listed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    labels = [f"T cell of kind {at // 2}" for at in range(60)]
+    odd(lambda cells: cells.obs.__setitem__("celltype", labels)).write_h5ad(tmp_path / "odd.h5ad")
+    done = run("new", "dataset", "--file", "odd.h5ad", *PAPER)
+    assert done.stderr.count("T cell of kind") == 20
+    assert "and 10 more, with a note in doe2024-odd.cell_type.tsv" in done.stderr
+
+
+def test_a_name_without_latin_letters_is_asked_for_an_id(desk):
+    with pytest.raises(InputError, match="'日本' gives no id.*--id"):
+        draft(contents_of(desk / "lab.h5ad"), Said(id="日本", year=2024), open_registry())
+
+
+def test_a_folder_and_a_file_without_genes_are_said_to_be_that(desk, tmp_path):
+    with pytest.raises(InputError, match="is a folder, expected an h5ad file"):
+        contents_of(tmp_path)
+    anndata.read_h5ad(desk / "lab.h5ad")[:, :0].write_h5ad(tmp_path / "none.h5ad")
+    with pytest.raises(InputError, match="holds no genes"):
+        contents_of(tmp_path / "none.h5ad")
 
 
 BROKEN = {
@@ -330,19 +401,25 @@ def test_nothing_that_exists_is_overwritten(here):
 def test_on_a_terminal_a_person_is_asked_and_shown_each_suggestion(here, monkeypatch):
     run("new", "dataset", "--file", "lab.h5ad", *PAPER, "--out", "before")
     before = load_map(here / "before" / "datasets" / "doe2024-lab.cell_type.tsv")
-    first, second, third, fourth, *_ = [label for label, note in before.notes.items() if note.startswith("suggested")]
+    first, second, third, fourth, *rest = [
+        label for label, note in before.notes.items() if note.startswith("suggested")
+    ]
     monkeypatch.setattr(new, "on_terminal", lambda: True)
-    answers = ["10.1000/x.y", "Doe et al.", "", "MMXXIV", "2024", "Blood", "CC0-1.0", "no", "helthy", "normal"]
-    done = run("new", "dataset", "--file", "lab.h5ad", input="\n".join([*answers, "u", "2", "s", "x", *[""] * 20]))
+    answers = ["paper", "10.1000/x.y", "Doe et al.", "", "MMXXIV", "20244", "2024", "Blood", "CC0-1.0", "maybe", "no"]
+    answers += ["helthy", "normal", "u", "2", "s", "9", "blood", "T cell"]
+    done = run("new", "dataset", "--file", "lab.h5ad", input="\n".join([*answers, "q"]))
     assert done.exit_code == 0, done.output
-    assert "year: 'MMXXIV' is not a number." in done.stderr and "'helthy' is no" in done.stderr
+    for wrong in ("study.doi", "no card without it", "'MMXXIV' is not a number", "study.year", "expected yes or no"):
+        assert f"  {wrong}" in done.stderr or wrong in done.stderr
+    assert "'helthy' is no" in done.stderr and "9 is none of these" in done.stderr and "'blood' is no CL" in done.stderr
     card = load_card(here / done.stdout.strip().splitlines()[-1])
     assert (card.study.doi, card.study.year, card.title, card.license) == ("10.1000/x.y", 2024, "Blood", "CC0-1.0")
     assert (card.primary_data, card.cells.disease.term) == (False, "PATO:0000461")
     rows = load_map(here / "datasets" / card.cells.cell_type.map)
     assert (rows.terms[first], rows.notes[first]) == ("unknown", "no term fits")
     assert rows.terms[second] != before.terms[second] and second not in rows.notes
-    assert [label for label, note in rows.notes.items() if note.startswith("suggested")] == [third, fourth]
+    assert (rows.terms[fourth], rows.labels[fourth]) == ("CL:0000084", "T cell")
+    assert [label for label, note in rows.notes.items() if note.startswith("suggested")] == [third, *rest]
 
 
 def test_the_commands_of_the_guide_run(here):

@@ -150,6 +150,11 @@ def test_a_cached_file_of_another_size_is_fetched_again(web, file):
 
 WRONG = {
     "other bytes": ({"body": CONTENT[::-1]}, IntegrityError, f"the card pins {DIGEST}. The file was not used."),
+    "too short": (
+        {"body": CONTENT[:5000]},
+        IntegrityError,
+        "now has 5000 bytes, the card pins 10240. The file was not used.",
+    ),
     "too long": ({"body": CONTENT + b"x"}, IntegrityError, "sends more than the 10240 bytes that the card pins."),
     "too long, no length": ({"body": CONTENT * 2, "length": False}, IntegrityError, "sends more than the 10240 bytes"),
     "not found": ({"status": 404, "body": b""}, WorldError, "Not Found"),
@@ -170,8 +175,8 @@ def test_what_is_not_the_file_is_refused_and_nothing_stays(web, file, reply, kin
 
 
 def test_a_body_that_stays_short_is_refused_and_kept_only_to_be_resumed(web, file):
-    web.replies = [{"body": CONTENT[:5000], "resumes": True}]
-    with pytest.raises(WorldError, match="5240 more expected"):
+    web.replies = [{"cut": 1000, "resumes": True}]
+    with pytest.raises(WorldError, match="7240 more expected"):
         fetch(file)
     assert cached() == {settings.home() / "partial" / DIGEST}
     web.replies = [{"resumes": True}]

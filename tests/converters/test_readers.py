@@ -423,6 +423,14 @@ def test_an_empty_or_truncated_table_is_refused(make_card, mirror, tmp_path):
 # cells joined by name
 
 
+def test_a_pattern_that_never_ends_is_stopped_and_said(make_card, write_table, monkeypatch):
+    monkeypatch.setattr("cellzoo.converters.readers.SECONDS", 0.1)
+    files = write_table("x.csv", None, [["", "g0"], ["a" * 40 + "!", "1"]])
+    card = make_card(1, {"file": "x.csv"}, "table", obs={"columns": {"donor": {"extract": "^((a|a)*)$"}}})
+    with pytest.raises(InputError, match=r"^made-up: read.obs.columns.donor: '.*' does not come to an end on 'aaaa"):
+        read_source(card.readable(), files)
+
+
 @pytest.fixture
 def join(make_card, write_table):
     """Read three cells c1-1, c2-1, c3-1 joined with a table of cells."""

@@ -198,3 +198,24 @@ def test_facets_count_data_sets_and_cells(zoo):
     table = zoo.datasets().facets("tissue")
     assert table.loc["UBERON:0000178", ["label", "datasets", "cells"]].tolist() == ["blood", 5, 16_789]
     assert table["datasets"].tolist() == [5, 2]
+
+
+def test_a_status_or_a_field_that_does_not_exist_is_never_an_empty_answer(zoo):
+    with pytest.raises(InputError, match="status 'foo': expected one of imported, verified, broken"):
+        zoo.datasets(status="foo")
+    with pytest.raises(InputError, match="'colour' is no field of terms; there are organism"):
+        zoo.datasets().facets("colour")
+
+
+REFUSED = {
+    "camp2015-fetal-cortex": "camp2015-fetal-cortex cannot be used: The file holds no counts",
+    "pisco2019-mouse": "`cellzoo verify pisco2019-mouse` in a clone of the registry fetches and pins them.",
+    "cellxgene-census": "cellxgene-census is a collection, which is read by query, not a data set; `cellzoo show",
+}
+
+
+@pytest.mark.parametrize(("name", "said"), REFUSED.items(), ids=REFUSED.keys())
+def test_what_cannot_be_loaded_says_what_to_do_before_anything_is_fetched(name, said, no_fetch):
+    with pytest.raises(InputError) as caught:
+        open_registry()[name].load()
+    assert said in str(caught.value)

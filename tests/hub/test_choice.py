@@ -64,7 +64,12 @@ def test_the_model_that_fits_is_chosen_and_the_reason_said(registry, names, tiss
 
 
 REFUSED = {
-    "another organism": (MOUSE, "blood", NotFoundError, "no celltype model for mouse blood .*; there is human blood, "),
+    "another organism": (
+        MOUSE,
+        "blood",
+        NotFoundError,
+        "no celltype model for mouse blood .*; there is human blood, .*; 1 model cards cannot be read",
+    ),
     "no model of that tissue": (HUMAN, "lung", NotFoundError, "no celltype model for human lung"),
     "no tissue": (HUMAN, "blod", NotFoundError, "nearest 'blood'"),
     "no organism": (["1", "2"], "blood", InputError, "cannot be told"),

@@ -1,11 +1,15 @@
 """Catalogue: cards are found by ontology terms, and one bad card never stops the others."""
 
+import os
+import time
+
 import pytest
 
 from cellzoo import settings
 from cellzoo.errors import CardError, InputError, NotFoundError
-from cellzoo.registry.catalogue import PACKAGED, open_registry
+from cellzoo.registry.catalogue import PACKAGED, facets, open_registry
 from cellzoo.registry.cells import TERM_FIELDS
+from cellzoo.registry.document import read_yaml
 from tests.conftest import BLOOD, ISLETS
 
 
@@ -59,7 +63,7 @@ REFUSED = [
     ({"donor_id": "x"}, InputError, "'donor_id' is not a field to filter by"),
     ({"tissue": "blod"}, NotFoundError, "'blod' is no UBERON label or synonym; nearest 'blood' (UBERON:0000178)"),
     ({"cell_type": "T-cel"}, NotFoundError, "'T-cel' is no CL label or synonym; nearest "),
-    ({"cell_type": "CL:9999999"}, NotFoundError, "'CL:9999999' is no CL label or synonym"),
+    ({"cell_type": "CL:9999999"}, NotFoundError, "'CL:9999999' is no term of CL v2026-03-26"),
     ({"tissue": ""}, NotFoundError, "'' is no UBERON label or synonym"),
 ]
 
@@ -107,6 +111,7 @@ def test_a_problem_is_told_once_however_often_one_asks(copy, registry):
     (copy / "datasets" / "onek1k-subset.yaml").write_text("")
     for _ in range(3):
         registry.find(cell_type="T cell")
+        assert len(list(registry.cards())) == 6, "a card whose label map is broken is a card"
     assert len(registry.problems) == 2
 
 
@@ -122,6 +127,38 @@ def test_the_terms_of_a_field_come_from_card_and_label_map(registry):
     assert record.terms["disease"] == ["MONDO:0005148", "PATO:0000461"]
     assert record.terms["sex"] == ["unknown"]
     assert "donor_id" not in TERM_FIELDS
+
+
+SAID = ("{term: PATO:0000461, label: normal}", "{term: unknown, text: Not asked}")
+LUNG = "{tissue: {term: UBERON:0002048, label: lung}}"
+ONE = f"samples: [{{name: a, cells: {LUNG}}}, {{name: b}}]\nread:"
+BOTH = f"samples: [{{name: a, cells: {LUNG}}}, {{name: b, cells: {LUNG}}}]\nread:"
+RECORDS = {
+    "number of cells that was seen": (("cells: 2638", "cells: 7"), {}, "cells", 7),
+    "words where there is no term": (SAID, {"text": "NOT asked"}, "disease", ["Not asked"]),
+    "alias as text": (("title:", "aliases: [D10_x]\ntitle:"), {"text": "d10_X"}, "aliases", ["D10_x"]),
+    "label of the data as text": ((), {"text": "fcgr3a+"}, "id", "tenx-pbmc3k"),
+    "term of one sample": (("read:", ONE), {"tissue": "lung"}, "tissue", ["UBERON:0000178", "UBERON:0002048"]),
+    "term of all samples": (("read:", BOTH), {"tissue": "lung"}, "tissue", ["UBERON:0002048"]),
+    "status": (("status: verified", "status: imported"), {"status": "imported"}, "status", "imported"),
+}
+
+
+@pytest.mark.parametrize(("change", "wanted", "name", "expected"), RECORDS.values(), ids=RECORDS.keys())
+def test_a_record_holds_what_a_listing_shows_and_searches(copy, change, wanted, name, expected):
+    path = copy / "datasets" / "tenx-pbmc3k.yaml"
+    path.write_text(path.read_text().replace(*change, 1) if change else path.read_text())
+    found = {record.id: record for record in open_registry(copy).find(**wanted)}
+    assert len(found) == (1 if wanted else 7)
+    record = found["tenx-pbmc3k"]
+    shown = vars(record) | {"tissue": record.terms["tissue"], "disease": record.labels["disease"]}
+    assert shown[name] == expected
+
+
+def test_facets_count_data_sets_and_known_cells_the_most_frequent_first(registry):
+    counted = facets(registry.records(), "assay")
+    assert list(counted.values()) == sorted(counted.values(), reverse=True) and len(counted) > 2
+    assert counted["EFO:0008931"] == (1, registry.card("segerstolpe2016-human").cells_expected)
 
 
 @pytest.mark.parametrize("inside", ["cards", "registry/cards", "."])
@@ -185,17 +222,77 @@ def test_a_changed_card_is_seen_though_the_index_is_kept(copy):
     assert "baron2016-human" in ids(open_registry(copy).find(cell_type="T cell"))
 
 
-def test_what_did_not_change_is_not_read_again(copy, monkeypatch):
-    first = open_registry(copy).records()
+@pytest.mark.parametrize("moved", [False, True], ids=["written in place", "moved over it"])
+def test_a_change_is_seen_though_size_and_time_of_the_file_stay(copy, moved, monkeypatch):
+    monkeypatch.setattr("cellzoo.registry.index.SETTLED", 0)
+    path = copy / "datasets" / "tenx-pbmc3k.yaml"
+    before = path.stat()
+    assert len(open_registry(copy).find(text="healthy")) == 1
+    time.sleep(0.02)
+    new = path.with_suffix(".new") if moved else path
+    new.write_text(path.read_text().replace("healthy", "sickish"))
+    os.utime(new, ns=(before.st_atime_ns, before.st_mtime_ns))
+    new.replace(path)
+    assert len(open_registry(copy).find(text="healthy")) == 0
+
+
+def test_a_card_that_changed_just_now_is_read_again_since_clocks_are_coarse(copy, monkeypatch):
+    monkeypatch.setattr("cellzoo.registry.index.SETTLED", 10**15)
+    read = []
+
+    def counted(path):
+        read.append(path.stem)
+        return read_yaml(path)
+
+    monkeypatch.setattr("cellzoo.registry.index.read_yaml", counted)
+    for times in (1, 2):
+        assert open_registry(copy).records()
+        assert sorted(read) == sorted([*BLOOD, *ISLETS] * times)
+
+
+@pytest.fixture
+def settled(monkeypatch):
+    """Files count as settled at once, so that no test waits for it."""
+    monkeypatch.setattr("cellzoo.registry.index.SETTLED", 0)
+
+
+def test_what_did_not_change_is_not_read_again(copy, settled, monkeypatch):
+    (copy / "datasets" / "ours.yaml").write_text("id: [")
+    first = open_registry(copy)
+    assert first.records() and first.problems
     monkeypatch.setattr("cellzoo.registry.index.read_yaml", lambda path: pytest.fail(f"{path} was read again"))
-    assert open_registry(copy).records() == first
+    again = open_registry(copy)
+    assert (again.records(), again.problems) == (first.records(), first.problems)
+
+
+def test_other_code_or_another_ontology_makes_records_of_its_own(copy, settled, monkeypatch, tmp_path):
+    monkeypatch.setattr("cellzoo.registry.index.HERE", tmp_path)
+    (tmp_path / "ontologies").mkdir()
+    for number, made in enumerate(("schema.py", "ontologies/CL-v1.npz", "schema.py"), 1):
+        (tmp_path / made).write_text("#" * number)
+        open_registry(copy).records()
+        assert len(list((settings.home() / "catalogue").iterdir())) == number
+
+
+def test_indexes_do_not_pile_up_in_the_cache(copy, monkeypatch, tmp_path):
+    monkeypatch.setattr("cellzoo.registry.index.KEPT", 2)
+    for name in "abcd":
+        (tmp_path / name).symlink_to(copy)
+        open_registry(tmp_path / name).records()
+    kept = [path.read_text() for path in (settings.home() / "catalogue").iterdir()]
+    assert len(kept) == 2 and not any(f"{tmp_path / 'a'}/" in text for text in kept)
+    assert any(f"{tmp_path / 'd'}/" in text for text in kept)
+
+
+ENTRY = b'{"CARD": {"stamps": {}, "record": {"a": 1}, "findings": []}}'
+SPOILED = (b"", b"[]", b"{}", b"\xff", b"[1]", b'{"CARD": 1}', ENTRY)
 
 
 def test_an_index_that_is_spoiled_or_cannot_be_written_costs_nothing_but_time(copy, monkeypatch, tmp_path):
     first = open_registry(copy).records()
     [kept] = (settings.home() / "catalogue").glob("*.json")
-    for spoiled in (b"", b"[]", b"{}", b"\xff"):
-        kept.write_bytes(spoiled)
+    for spoiled in SPOILED:
+        kept.write_bytes(spoiled.replace(b"CARD", str(copy / "datasets" / "tenx-pbmc3k.yaml").encode()))
         assert open_registry(copy).records() == first
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("CELLZOO_HOME", str(tmp_path / "file" / "home"))

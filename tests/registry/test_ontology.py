@@ -17,7 +17,7 @@ from pronto.ontology import Ontology as Obo
 from cellzoo.errors import InputError, NotFoundError
 from cellzoo.registry import build
 from cellzoo.registry.compiled import Term, beside, columns, write
-from cellzoo.registry.ontology import FOLDER, Ontology, load, nearest_of, packaged, term_ontology
+from cellzoo.registry.ontology import FOLDER, Ontology, current, load, nearest_of, packaged, term_ontology
 from cellzoo.registry.pins import PINS
 
 HSAPDV = "f34aca8f2bb21acd0895db928f325e39022002dbaddaf679d28ae9776dcd012d"
@@ -400,3 +400,22 @@ def test_the_build_stops_at_a_relation_that_contradicts_its_rule():
     terms: build.Terms = {"CL:1": {"ancestors": {"CL:2": 1}}, "CL:2": {"ancestors": {}}}
     with pytest.raises(InputError, match="CL:1 -> CL:2: relation bits 2, against the rule for CL"):
         list(build.term_links("CL", "CL:1", terms, {("CL:1", "CL:2"): build.PART_OF}))
+
+
+TODAY = {
+    "a current term": ("CL:0000084", "CL:0000084"),
+    "a term that was replaced": ("CL:0000003", "CL:0000000"),
+    "replaced by what was replaced": ("MONDO:0000121", "MONDO:0004849"),  # emphysema, by way of MONDO:0005024
+    "replaced in another ontology": ("EFO:0000972", "CL:0000023"),  # oocyte, by way of EFO:0002443
+    "replaced by itself": ("EFO:0000099", None),
+    "replaced by what is obsolete and has no successor": ("CL:0000073", None),
+    "replaced in an ontology that is not packaged": ("EFO:0000212", None),
+    "obsolete without a successor": ("CL:0000144", None),
+    "no such term": ("CL:9999999", None),
+    "a word": ("unknown", None),
+}
+
+
+@pytest.mark.parametrize(("term", "expected"), TODAY.values(), ids=TODAY.keys())
+def test_a_term_is_followed_to_what_it_means_today(term, expected):
+    assert current(term) == expected
