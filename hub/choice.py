@@ -95,6 +95,16 @@ def choose_for(adata: anndata.AnnData, registry: Registry, tissue: str | None = 
     return choose(registry, adata.var_names.astype(str), found[0])
 
 
+def standing(registry: Registry, model: str, commit: str) -> str:
+    """Return what a registry holds against this commit of a model, in a sentence; "" where it is active or unknown."""
+    for card in _cards(registry)[0]:
+        for version in card.versions if card.id == model else ():
+            if version.commit == commit and version.status != "active":
+                instead = f" Use {version.superseded_by}." if version.superseded_by else ""
+                return f"{model} v{version.version} is {version.status}: {version.reason}.{instead}".replace("..", ".")
+    return ""
+
+
 def _cards(registry: Registry) -> tuple[list[ModelCard], int]:
     """Return the model cards, and how many cannot be read: one bad card never stops the others."""
     found, unread = [], 0

@@ -201,7 +201,7 @@ def open_registry(where: str | Path | Sequence[str | Path] | None = None) -> Reg
 
     By default what ``CELLZOO_REGISTRY`` lists, separated by commas, else the cards of the package.
     """
-    if where is None or where == []:
+    if not where:
         where = [one.strip() for one in settings.registry().split(",") if one.strip()] or "packaged"
     chosen = [where] if isinstance(where, str | Path) else list(where)
     opened = [_opened(str(one)) for one in chosen]

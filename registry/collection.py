@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import StringConstraints
-
 from cellzoo.registry.cells import TermField
-from cellzoo.registry.parts import Count, Identifier, Strict, Study, Text
+from cellzoo.registry.parts import Count, Identifier, Strict, Study, Text, form
 
-Uri = Annotated[str, StringConstraints(pattern=r"^(s3|https?)://[^\s/]+/\S*$")]
-Day = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+Uri = Annotated[str, form(r"^(s3|https?)://[^\s/]+/\S*$", "an address that starts with s3://, https:// or http://")]
 
 
 class CollectionRelease(Strict):

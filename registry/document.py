@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from cellzoo.errors import CardError, Edit, Finding, Severity
+from cellzoo.registry.parts import FORMS
 
 MAX_BYTES = 1_000_000  # a card is a page of text; anything larger is not a card
 MAX_DEPTH = 20  # levels of a card, which needs eight
@@ -63,6 +64,8 @@ class Document:
             return self.finding(code, location, f"{name}: unknown key.", "Remove it or correct its spelling.")
         if item["type"] == "missing":
             return self.finding(code, location, f"{name}: is missing.", "Add it.")
+        if words := FORMS.get(item.get("ctx", {}).get("pattern", "")):
+            message = f"expected {words}"
         found = "" if isinstance(item["input"], dict | list) else f" (found {item['input']!r})"
         return self.finding(code, location, f"{name + ': ' if name else ''}{message}{found}.")
 

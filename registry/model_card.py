@@ -9,16 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
-from cellzoo.registry.collection import Day
-from cellzoo.registry.parts import Commit, Count, FileName, Identifier, Sha256, Strict, Text, Url
+from cellzoo.registry.parts import Commit, Count, Day, FileName, Identifier, Sha256, Strict, Text, Url, form
 from cellzoo.registry.schema import Problem
 
 ModelId = Annotated[
-    str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=193)
+    str, form(r"^[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*$", "organization/name, as on the Hub", 193)
 ]
-Version = Annotated[str, StringConstraints(pattern=r"^\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?$")]
+Version = Annotated[str, form(r"^\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?$", "a semantic version such as 1.0.0")]
 
 
 class ReleasedFile(Strict):

@@ -8,13 +8,29 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 SCHEMA_VERSION = 2
 
-Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Commit = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
-FileName = Annotated[str, StringConstraints(pattern=r"^[^\s./\\:\x00-\x1f][^/\\:\x00-\x1f]*$", max_length=200)]
-Url = Annotated[str, StringConstraints(pattern=r"^(https?|ftp)://[^\s/]+/\S*$", max_length=2000)]
-TermId = Annotated[str, StringConstraints(pattern=r"^([A-Za-z]+:[A-Za-z0-9]+|CVCL_[A-Z0-9]{4}|unknown|na)$")]
-Doi = Annotated[str, StringConstraints(pattern=r"^10\.\d{4,9}/\S+$")]
+FORMS: dict[str, str] = {}
+"""Pattern -> what it spells, in words: what an error says was expected."""
+
+
+def form(pattern: str, words: str, max_length: int | None = None) -> StringConstraints:
+    """Return the constraint on a text, and remember in words what it asks for."""
+    FORMS[pattern] = words
+    return StringConstraints(pattern=pattern, max_length=max_length)
+
+
+Identifier = Annotated[str, form(r"^[a-z0-9]+(-[a-z0-9]+)*$", "lower-case letters and digits, joined by '-'", 64)]
+Sha256 = Annotated[str, form(r"^[0-9a-f]{64}$", "the 64 lower-case hex digits that sha256sum prints")]
+Commit = Annotated[str, form(r"^[0-9a-f]{40}$", "the 40 lower-case hex digits of a commit")]
+FileName = Annotated[str, form(r"^[^\s./\\:\x00-\x1f][^/\\:\x00-\x1f]*$", "the name of a file without its folder", 200)]
+Url = Annotated[
+    str, form(r"^(https?|ftp)://[^\s/]+/\S*$", "an address that starts with https://, http:// or ftp://", 2000)
+]
+TermId = Annotated[
+    str,
+    form(r"^([A-Za-z]+:[A-Za-z0-9]+|CVCL_[A-Z0-9]{4}|unknown|na)$", "a term id such as CL:0000084, or unknown or na"),
+]
+Doi = Annotated[str, form(r"^10\.\d{4,9}/\S+$", "a DOI such as 10.1038/ncomms14049, without its resolver")]
+Day = Annotated[str, form(r"^\d{4}-\d{2}-\d{2}$", "a day as YYYY-MM-DD")]
 Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 Count = Annotated[int, Field(gt=0, strict=True)]
 

@@ -8,13 +8,13 @@ guessed.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import StrictBool, StringConstraints
+from pydantic import StrictBool
 
 from cellzoo.errors import InputError
 from cellzoo.registry.cells import Cells, SampleCells, TermField
-from cellzoo.registry.parts import Count, File, FileName, Identifier, Strict, Study, Text
+from cellzoo.registry.parts import Count, Day, File, FileName, Identifier, Strict, Study, Text
 from cellzoo.registry.reading import Counts, Genes, Layers, Read, Spatial, Vdj
 
 Location = tuple[str | int, ...]
@@ -25,7 +25,7 @@ Problem = tuple[Location, str]
 class Verified(Strict):
     """What `cellzoo verify` saw when it fetched, read and streamlined the data set."""
 
-    date: Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+    date: Day
     """Day it was done."""
     cellzoo: Text
     """Version of cellzoo that did it."""

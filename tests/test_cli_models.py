@@ -80,6 +80,12 @@ def test_the_registry_s_model_for_organism_and_tissue_annotates_where_none_is_na
     assert "there is human blood. Give --model." in refused.stderr
 
     monkeypatch.setenv("CELLZOO_REGISTRY", str(zoo))
+    [card] = (zoo / "models" / "acme").glob("*.yaml")
+    good = card.read_text()
+    card.write_text(good.replace("    commit:", "    status: yanked\n    reason: wrong genes\n    commit:"))
+    assert "v1.0.0 is yanked: wrong genes.\n" in call("pull", name, "--remote", hub).stderr
+    card.write_text(good)
+    assert call("pull", name, "--remote", hub).stderr == ""
     cells = anndata.read_h5ad(desk / "in.h5ad")
     cells.obs["tissue_ontology_term_id"] = "UBERON:0000178"
     annotated = cellzoo.annotate(cells, remote=str(hub))

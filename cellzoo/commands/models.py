@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -135,6 +136,7 @@ def pull(model: str, remote: str | None) -> None:
     from cellzoo.hub.release import from_pretrained
 
     pulled = from_pretrained(model, remote=remote, smoke=True)
+    _warn_of(pulled)
     click.echo(f"{pulled.name or model} {pulled.commit}".rstrip())
 
 
@@ -160,7 +162,7 @@ def annotate(  # noqa: PLR0913, PLR0917
     registry: tuple[str, ...],
 ) -> None:
     """Call the cell types of IN.h5ad in Cell Ontology terms and write OUT.h5ad and OUT.umap.png."""
-    adata, predictor = _query(source, model, out, remote, lambda adata: _chosen(adata, registry, tissue))
+    adata, predictor = _query(source, model, out, remote, lambda adata: _chosen(adata, registry, tissue), registry)
     annotated = predictor.annotate(adata, threshold=threshold, layer=layer)
     told(annotated)
     if plot:
@@ -202,6 +204,7 @@ def _query(
     out: Path,
     remote: str | None,
     choose: Callable[[anndata.AnnData], Choice] | None = None,
+    registry: tuple[str, ...] = (),
 ) -> tuple[anndata.AnnData, Any]:
     """Return the cells and the model, chosen where none is given; what can be refused is refused before any work."""
     from cellzoo.converters.readers import open_h5ad
@@ -216,7 +219,19 @@ def _query(
         choice = choose(adata)
         model, remote = choice.pinned, remote or choice.remote
         say(f"model: {choice.id} v{choice.version}, {choice.why}")
-    return adata, from_pretrained(str(model), remote=remote)
+    predictor = from_pretrained(str(model), remote=remote)
+    _warn_of(predictor, registry)
+    return adata, predictor
+
+
+def _warn_of(predictor: Any, registry: tuple[str, ...] = ()) -> None:
+    """Say where the registry has withdrawn the model that is used; a registry that cannot be opened says nothing."""
+    from cellzoo.hub.choice import standing
+    from cellzoo.registry.catalogue import open_registry
+
+    with suppress(CellzooError):
+        if said := standing(open_registry(registry or None), predictor.name, predictor.commit):
+            say(f"warning: {said}")
 
 
 def _chosen(adata: anndata.AnnData, registry: tuple[str, ...], tissue: str | None) -> Choice:

@@ -3,7 +3,7 @@
 import pytest
 
 from cellzoo.errors import InputError, NotFoundError
-from cellzoo.hub.choice import choose
+from cellzoo.hub.choice import choose, standing
 from cellzoo.registry.catalogue import Registry
 
 HUMAN, MOUSE = ["CD3E", "GAPDH", "MS4A1", "CD79A"], ["Cd3e", "Gapdh", "Ms4a1", "Cd79a"]
@@ -80,3 +80,13 @@ REFUSED = {
 def test_where_none_fits_it_says_what_there_is(registry, names, tissue, kind, message):
     with pytest.raises(kind, match=message):
         choose(registry, names, tissue)
+
+
+def test_what_a_registry_holds_against_a_version_is_said(registry):
+    zeros = "b" * 39
+    assert standing(registry, "acme/celltype-mlp-0.1_human-blood_zoo-2", f"a{zeros}") == (
+        "acme/celltype-mlp-0.1_human-blood_zoo-2 v9.0.0 is yanked: bad."
+    )
+    assert standing(registry, "acme/celltype-mlp-0.1_human-blood_zoo-1", f"a{zeros}") == "", "active"
+    assert standing(registry, "acme/celltype-mlp-0.1_human-blood_zoo-2", f"f{zeros}") == "", "another commit"
+    assert standing(registry, "other/model", f"a{zeros}") == ""

@@ -321,3 +321,18 @@ def test_scalars_are_those_of_yaml_1_2(tmp_path, text, value):
     path.write_text(f"key: {text}\n")
     data = read_yaml(path).data
     assert data == {"key": value} and type(data["key"]) is type(value)
+
+
+FORMS = [
+    ("sha256: a", "sha256: A", "expected the 64 lower-case hex digits that sha256sum prints (found 'Aaaa"),
+    ("id: made-up", "id: Made_up", "expected lower-case letters and digits, joined by '-' (found 'Made_up')."),
+    ("10.1038/ncomms14049", "https://doi.org/10.1038/x", "expected a DOI such as 10.1038/ncomms14049, without its"),
+    ("https://example.org/", "example.org/", "expected an address that starts with https://, http:// or ftp://"),
+    ("term: UBERON:0000178", "term: the blood", "expected a term id such as CL:0000084, or unknown or na (found"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "said"), FORMS, ids=[row[1] for row in FORMS])
+def test_a_value_of_another_form_is_told_what_was_expected_in_words(write, old, new, said):
+    [finding] = findings_of(write((old, new)))
+    assert said in finding.message

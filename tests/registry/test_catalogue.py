@@ -171,6 +171,7 @@ def test_the_environment_says_which_registry(copy, monkeypatch):
     monkeypatch.setenv("CELLZOO_REGISTRY", str(copy))
     assert open_registry().root == copy
     assert open_registry(PACKAGED).root == PACKAGED, "what is asked for comes first"
+    assert open_registry([]).root == copy, "nothing asked for"
 
 
 def test_a_folder_without_cards_is_no_registry(tmp_path):
