@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from cellzoo.errors import CardError, NotFoundError
-from cellzoo.registry.cards import load_map
+from cellzoo.registry.cards import SUGGESTED, load_map
 from cellzoo.registry.catalogue import Registry
 from cellzoo.registry.ontology import term_ontology
 
@@ -38,12 +38,19 @@ def examples(registry: Registry, field: str) -> list[Example]:
     found = []
     for record in registry.records():
         path = registry.paths[record.id].with_name(f"{record.id}.{field}.tsv")
+        if not path.is_file():
+            continue
         try:
-            terms = load_map(path).terms if path.is_file() else {}
+            label_map = load_map(path)
         except CardError:  # `cellzoo check` says what is wrong with it
             continue
+        unseen = {label for label, note in label_map.notes.items() if note.startswith(SUGGESTED)}
         tissues = tuple(term for term in record.terms.get("tissue", ()) if term.startswith("UBERON:"))
-        found += [Example(label, term, record.study, tissues) for label, term in terms.items()]
+        found += [
+            Example(label, term, record.study, tissues)
+            for label, term in label_map.terms.items()
+            if label not in unseen
+        ]
     return found
 
 

@@ -15,7 +15,7 @@ from rapidfuzz import fuzz, process, utils
 
 from cellzoo.cli import main
 from cellzoo.errors import NotFoundError
-from cellzoo.registry.catalogue import PACKAGED, Registry
+from cellzoo.registry.catalogue import PACKAGED, Registry, open_registry
 from cellzoo.registry.fields import PREFIXES, allowed
 from cellzoo.registry.ontology import load
 from cellzoo.registry.suggest.examples import Example, examples
@@ -251,3 +251,13 @@ def test_the_command_shows_suggestions():
     assert json.loads(answer.stdout)[0]["id"] == "male"
     assert json.loads(answer.stdout)[0]["suggestions"][0]["term"] == "PATO:0000384"
     assert CliRunner().invoke(main, ["suggest", "male", "--field", "colour"]).exit_code == 1
+
+
+def test_what_nobody_has_looked_at_teaches_nothing(copy):
+    path = copy / "datasets" / "tenx-pbmc3k.cell_type.tsv"
+    before = {example.label for example in examples(open_registry(copy), "cell_type")}
+    assert "Platelet" in before
+    rows = path.read_text().splitlines()
+    rows = [f"{rows[0]}\tnote", *(f"{row}\tsuggested 0.71" if row.startswith("Platelet") else row for row in rows[1:])]
+    path.write_text("\n".join(rows) + "\n")
+    assert {example.label for example in examples(open_registry(copy), "cell_type")} == before - {"Platelet"}
