@@ -38,19 +38,26 @@ def told(adata: anndata.AnnData) -> None:
 
 
 def report(dataset: str, adata: anndata.AnnData) -> None:
-    """Say what became of the gene names and counts of a streamlined data set."""
-    report = json.loads(adata.uns["cellzoo"]["report"])
+    """Say what became of the gene names, counts, columns and layers of a streamlined data set, sample by sample."""
+    found = json.loads(adata.uns["cellzoo"]["report"])
+    for sample, one in found.get("samples", {"": found}).items():
+        _report_of(f"{dataset} {sample}".rstrip(), one)
+
+
+def _report_of(name: str, report: dict[str, Any]) -> None:
     genes = report["genes"]
     kept = report["counts_kept"] / report["counts_in_source"]
-    lost = {name: genes[name]["number"] for name in ("outside", "ambiguous", "conflicts", "unmapped")}
+    lost = {kind: genes[kind]["number"] for kind in ("outside", "ambiguous", "conflicts", "unmapped")}
     say(
-        f"{dataset}: {report['cells']} cells, {genes['mapped']} of {genes['names']} gene names onto {genes['genes']} "
+        f"{name}: {report['cells']} cells, {genes['mapped']} of {genes['names']} gene names onto {genes['genes']} "
         f"genes, {kept:.1%} of the counts kept; not kept: {lost['outside']} of other biotypes, {lost['unmapped']} "
         f"unknown names, {lost['ambiguous']} ambiguous, {lost['conflicts']} that would have joined another gene"
     )
     if unused := report["columns_left_out"]:
-        names = ", ".join(name if name.isprintable() else repr(name) for name in unused)
-        say(f"{dataset}: columns of cells that the card does not use, left out: {names}")
+        names = ", ".join(column if column.isprintable() else repr(column) for column in unused)
+        say(f"{name}: columns of cells that the card does not use, left out: {names}")
+    if layers := report["layers_left_out"]:
+        say(f"{name}: layers that hold no counts, or that other samples lack, left out: {', '.join(layers)}")
 
 
 def say_metrics(metrics: dict[str, Any]) -> None:

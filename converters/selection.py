@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -50,9 +51,6 @@ class Dataset:
 
         The samples of a card are read one by one and joined; ``obs["sample"]`` then says which cell is of which.
         """
-        import anndata
-        import numpy as np
-
         from cellzoo.converters.readers import read_source
         from cellzoo.converters.streamline import streamline
 
@@ -63,13 +61,10 @@ class Dataset:
         readable = {name: part.readable() for name, part in parts.items()}
         files, maps = self.fetch(progress), self.registry.maps(self.id)
         read = {name: streamline(read_source(part, files), part, maps, space) for name, part in readable.items()}
-        if len(read) == 1:
-            return next(iter(read.values()))
-        joined = anndata.concat(read, label="sample", merge="same", uns_merge="first", index_unique="-")
-        joined.var["measured"] = np.logical_and.reduce([part.var["measured"] for part in read.values()])
-        if self.card.cells_expected not in {None, joined.n_obs}:
-            raise InputError(f"{self.id}: {joined.n_obs} cells after reading, expected {self.card.cells_expected}.")
-        return joined
+        adata = next(iter(read.values())) if len(read) == 1 else _joined(read)
+        if self.card.cells_expected not in {None, adata.n_obs}:
+            raise InputError(f"{self.id}: {adata.n_obs} cells after reading, expected {self.card.cells_expected}.")
+        return adata
 
     @property
     def organism(self) -> str:
@@ -108,6 +103,26 @@ class Dataset:
             remedy = f"`cellzoo verify {self.id}` in a clone of the registry fetches and pins them."
             why = f" {card.status_reason}" if card.status_reason else ""
             raise InputError(f"{self.id} is {card.status}, not verified: no sha256 pins {files}. {remedy}{why}")
+
+
+def _joined(parts: Mapping[str, anndata.AnnData]) -> anndata.AnnData:
+    """Return the samples of a data set as one: what all measured is measured, a layer that all have is kept.
+
+    A column that a sample does not have is empty for its cells. The report has that of each sample under ``samples``.
+    """
+    import anndata
+    import numpy as np
+
+    common = set.intersection(*({str(name) for name in part.layers} for part in parts.values()))
+    reports = {name: json.loads(part.uns["cellzoo"]["report"]) for name, part in parts.items()}
+    for name, part in parts.items():
+        for layer in {str(key) for key in part.layers} - common:
+            reports[name]["layers_left_out"].append(layer)
+            del part.layers[layer]
+    joined = anndata.concat(parts, join="outer", label="sample", merge="same", uns_merge="first", index_unique="-")
+    joined.var["measured"] = np.logical_and.reduce([part.var["measured"] for part in parts.values()])
+    joined.uns["cellzoo"]["report"] = json.dumps({"samples": reports})
+    return joined
 
 
 class Selection(Mapping[str, Dataset]):

@@ -61,7 +61,7 @@ def streamline(
             "gene_space": space.name,
             "gene_space_sha256": space.sha256,
             "cellzoo_version": __version__,
-            "report": json.dumps(_report(counts, matrix, mapping) | {"columns_left_out": _left_out(source, card)}),
+            "report": json.dumps(_report(counts, matrix, mapping) | _left_out(source, card)),
         },
     }
     return anndata.AnnData(matrix, obs=obs, var=var, uns=uns, layers=_count_layers(source, card, mapping))
@@ -121,11 +121,15 @@ def _report(counts: sp.csr_matrix, matrix: sp.csr_matrix, mapping: GeneMapping) 
     }
 
 
-def _left_out(source: anndata.AnnData, card: ReadableCard) -> list[str]:
-    """Return the columns of cells that no field of the card uses."""
+def _left_out(source: anndata.AnnData, card: ReadableCard) -> dict[str, list[str]]:
+    """Return the columns of cells that no field of the card uses, and the layers of the card that hold no counts."""
     said = [field for name in Cells.model_fields if (field := getattr(card.cells, name)) is not None]
     used = {column for field in said for column in _columns(field)}
-    return sorted(str(column) for column in source.obs if column not in used)
+    layers = card.layers.model_dump(exclude_none=True)
+    return {
+        "columns_left_out": sorted(str(column) for column in source.obs if column not in used),
+        "layers_left_out": sorted(role for role in layers if role != "counts" and not role.endswith("_counts")),
+    }
 
 
 def _obs(source: pd.DataFrame, card: ReadableCard, maps: Mapping[str, LabelMap]) -> pd.DataFrame:

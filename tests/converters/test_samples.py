@@ -1,12 +1,15 @@
 """Data sets of several samples: each is read as its own card says, and all are one."""
 
 import hashlib
+import json
 
 import anndata
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
+from cellzoo.cli import main
 from cellzoo.converters.selection import open_registry
 from cellzoo.errors import InputError
 
@@ -71,7 +74,7 @@ def zoo(tmp_path, monkeypatch):
             {"batch": [1, 1, 2], "patient": list("pqp"), "sex": ["male", "female", "unknown"]}, list("abc")
         ),
         var=pd.DataFrame(index=["CD4", "MS4A1"]),
-        layers={"counts": np.array([[4, 0], [5, 1], [0, 6]], dtype=np.float32)},
+        layers={name: np.array([[4, 0], [5, 1], [0, 6]], dtype=np.float32) for name in ("counts", "spliced")},
     )
     pins = write(tmp_path / "lung.h5ad", lung) | write(tmp_path / "spleen.h5ad", spleen)
     (tmp_path / "cards" / "datasets").mkdir(parents=True)
@@ -94,6 +97,35 @@ def test_each_cell_has_what_its_sample_says_else_what_the_card_says(zoo):
     assert obs["donor_id"].tolist() == ["D1", "D1", "1_p", "1_q", "2_p"]
     assert obs["sex_ontology_term_id"].tolist() == ["unknown"] * 2 + ["PATO:0000384", "PATO:0000383", "unknown"]
     assert set(obs["assay"]) == {"10x 3' v2"}
+
+
+def test_a_column_that_one_sample_has_is_kept_and_empty_for_the_others(zoo):
+    obs = zoo["two-organs"].load().obs
+    assert obs["sex_original"].tolist()[2:] == ["male", "female", "unknown"]
+    assert obs["sex_original"].isna().tolist() == [True, True, False, False, False]
+
+
+def test_each_sample_has_a_report_and_a_layer_that_others_lack_is_named(zoo):
+    path = zoo.registry.paths["two-organs"]
+    path.write_text(
+        path.read_text().replace("{counts: counts}", "{counts: counts, spliced_counts: counts, processed: X}")
+    )
+    adata = open_registry(path.parents[1])["two-organs"].load()
+    reports = json.loads(adata.uns["cellzoo"]["report"])["samples"]
+    assert [(name, one["cells"], one["counts_kept"]) for name, one in reports.items()] == [
+        ("lung", 2, 6),
+        ("spleen", 3, 16),
+    ]
+    assert [one["layers_left_out"] for one in reports.values()] == [[], ["processed", "spliced_counts"]]
+    assert list(adata.layers) == []
+    assert reports["spleen"]["columns_left_out"] == []
+
+
+def test_get_reports_each_sample(zoo, tmp_path):
+    done = CliRunner().invoke(main, ["get", "two-organs", "-o", str(tmp_path), "--registry", str(zoo.registry.root)])
+    assert done.exit_code == 0, done.output
+    assert [line.split(":")[0] for line in done.stderr.splitlines()] == ["two-organs lung", "two-organs spleen"]
+    assert anndata.read_h5ad(tmp_path / "two-organs.h5ad").n_obs == 5
 
 
 def test_a_gene_counts_as_measured_where_every_sample_measured_it(zoo):
