@@ -108,7 +108,7 @@ def test_a_column_that_one_sample_has_is_kept_and_empty_for_the_others(zoo):
 def test_each_sample_has_a_report_and_a_layer_that_others_lack_is_named(zoo):
     path = zoo.registry.paths["two-organs"]
     path.write_text(
-        path.read_text().replace("{counts: counts}", "{counts: counts, spliced_counts: counts, processed: X}")
+        path.read_text().replace("{counts: counts}", "{counts: counts, spliced_counts: spliced, processed: X}")
     )
     adata = open_registry(path.parents[1])["two-organs"].load()
     reports = json.loads(adata.uns["cellzoo"]["report"])["samples"]
