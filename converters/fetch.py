@@ -197,7 +197,7 @@ def _download(name: str, pin: Bytes, url: str, progress: Progress | None) -> Pat
 def _stream_with_tries(name: str, size: int | None, url: str, part: Path, progress: Progress | None) -> None:
     for left in reversed(range(TRIES)):
         try:
-            _stream(name, size, url, part, progress)
+            stream(name, size, url, part, progress)
             break
         except (OSError, http.client.HTTPException) as error:  # HTTPError and timeouts are OSErrors
             final = isinstance(error, urllib.error.HTTPError) and error.code < 500 and error.code != 429
@@ -206,7 +206,7 @@ def _stream_with_tries(name: str, size: int | None, url: str, part: Path, progre
             time.sleep(2.0 ** (TRIES - left) / 4)
 
 
-def _stream(name: str, size: int | None, url: str, part: Path, progress: Progress | None) -> None:
+def stream(name: str, size: int | None, url: str, part: Path, progress: Progress | None) -> None:
     """Write what a URL sends to ``part``; what is there already is kept only where the size of the whole is known."""
     have = part.stat().st_size if size and part.is_file() else 0
     if size and have >= size:
@@ -223,15 +223,15 @@ def _stream(name: str, size: int | None, url: str, part: Path, progress: Progres
         if size and (whole or "").isdecimal() and int(whole) < size:
             raise IntegrityError(f"{name}: {url} now has {whole} bytes, the card pins {size}. The file was not used.")
         total = size or int(reply.headers.get("Content-Length") or 0)
-        with part.open("ab" if have else "wb") as stream:
+        with part.open("ab" if have else "wb") as sink:
             while block := reply.read(BLOCK):
                 have += len(block)
                 if size and have > size:
                     raise IntegrityError(f"{name}: {url} sends more than the {size} bytes that the card pins.")
-                stream.write(block)
+                sink.write(block)
                 if progress:
                     progress(name, have, total)
-            stream.flush()
-            os.fsync(stream.fileno())
+            sink.flush()
+            os.fsync(sink.fileno())
     if have < total:
         raise http.client.IncompleteRead(b"", total - have)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import http.client
 import tempfile
 import urllib.parse
-import urllib.request
 from pathlib import Path
 
-from cellzoo import __version__, settings
-from cellzoo.converters.fetch import BLOCK, TIMEOUT, Progress
+from cellzoo import settings
+from cellzoo.converters.fetch import Progress, stream
 from cellzoo.errors import InputError, WorldError
 from cellzoo.registry.genetable import Genome
 from cellzoo.registry.gtf import add_gtf
@@ -54,17 +53,11 @@ def add_genome(
 
 def _download(url: str, name: str, to: Path, progress: Progress | None) -> None:
     """Write what a URL sends to a file, all of it."""
-    request = urllib.request.Request(url, headers={"User-Agent": f"cellzoo/{__version__}"})  # noqa: S310 (http only)
-    have = 0
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT) as reply, to.open("wb") as stream:  # noqa: S310
-            total = int(reply.headers.get("Content-Length") or 0)
-            while block := reply.read(BLOCK):
-                have += len(block)
-                stream.write(block)
-                if progress:
-                    progress(name, have, total)
+        stream(name, None, url, to, progress)
+    except http.client.IncompleteRead as error:
+        have = to.stat().st_size
+        total = have + (error.expected or 0)
+        raise WorldError(f"{url}: only {have} of {total} bytes came. Try again.") from error
     except (OSError, http.client.HTTPException) as error:
         raise WorldError(f"{url}: {getattr(error, 'reason', None) or error}") from error
-    if have < total:
-        raise WorldError(f"{url}: only {have} of {total} bytes came. Try again.")

@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING
 from cellzoo.errors import CardError, InputError, NotFoundError
 from cellzoo.hub.names import parse, release_order
 from cellzoo.hub.release import COMMON_NAMES
-from cellzoo.registry.cards import parse_any
 from cellzoo.registry.catalogue import Registry
-from cellzoo.registry.document import read_yaml
 from cellzoo.registry.genes import detect_organism
 from cellzoo.registry.model_card import ModelCard
 from cellzoo.registry.ontology import Ontology, load
@@ -108,14 +106,13 @@ def standing(registry: Registry, model: str, commit: str) -> str:
 def _cards(registry: Registry) -> tuple[list[ModelCard], int]:
     """Return the model cards, and how many cannot be read: one bad card never stops the others."""
     found, unread = [], 0
-    for path in registry.model_paths.values():
+    for name in registry.model_paths:
         try:
-            card = parse_any(read_yaml(path))
+            found.append(registry.model(name))
         except CardError:
             unread += 1
+        except InputError:  # a card of another kind
             continue
-        if isinstance(card, ModelCard):
-            found.append(card)
     return found, unread
 
 

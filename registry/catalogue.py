@@ -103,7 +103,7 @@ class Registry:
         """Return the card of a model; `NotFoundError` with the nearest ids."""
         if name not in self.model_paths:
             raise NotFoundError(f"no model {name!r} in {self}{nearest_of(name, self.model_paths)}")
-        card = parse_any(read_yaml(self.model_paths[name]))
+        card = self.any_card(name)
         if not isinstance(card, ModelCard):
             raise InputError(f"{self.model_paths[name]}: is no model card.")
         return card
