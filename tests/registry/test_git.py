@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -404,8 +405,7 @@ def test_without_the_program_git_that_is_what_is_said(url, tmp_path):
         f"try: checkout({f'{url}@v1'!r})\nexcept OSError as error: sys.exit(str(error))"
     )
     env = {**os.environ, "PATH": str(tmp_path), "GIT_PYTHON_REFRESH": "raise"}
-    python = shutil.which("python") or "python"
-    done = subprocess.run([python, "-c", code], capture_output=True, text=True, env=env, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=False)
     assert "the program git is needed for this and was not found; install it." in done.stderr
 
 
