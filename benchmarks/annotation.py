@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from cellzoo.converters.selection import open_registry
+from cellzoo.converters.zoo import open_registry
 from cellzoo.models.data import TEST, TRAIN, TrainingData, assemble
 from cellzoo.models.recipe import Recipe
 from cellzoo.models.train import train

@@ -17,6 +17,8 @@ from cellzoo.errors import Finding
 if TYPE_CHECKING:
     import anndata
 
+    from cellzoo.converters.celldata import CellData
+
 MAX_WIDTH = 40  # characters of a column that a narrow terminal makes room for
 
 
@@ -37,14 +39,30 @@ def told(adata: anndata.AnnData) -> None:
             say(f"{number:8d}  {label}")
 
 
-def report(dataset: str, adata: anndata.AnnData) -> None:
+def report(dataset: str, data: CellData) -> None:
     """Say what became of the gene names, counts, columns and layers of a streamlined data set, sample by sample."""
-    found = json.loads(adata.uns["cellzoo"]["report"])
+    found = json.loads(data.uns["cellzoo"]["report"])
     for sample, one in found.get("samples", {"": found}).items():
         _report_of(f"{dataset} {sample}".rstrip(), one)
 
 
 def _report_of(name: str, report: dict[str, Any]) -> None:
+    if "genes" in report:
+        _report_of_genes(name, report)
+    if unused := report["columns_left_out"]:
+        names = ", ".join(column if column.isprintable() else repr(column) for column in unused)
+        say(f"{name}: columns of cells that the card does not use, left out: {names}")
+    if unsaid := report["uns_left_out"]:
+        say(f"{name}: parts of uns that are left out: {', '.join(unsaid)}")
+    for layer, number in report.get("genes_without_value_in_layer", {}).items():
+        say(f"{name}: layer {layer}: {number} genes that several columns stand for have no value; only counts add up")
+    if layers := report.get("layers_left_out"):
+        say(f"{name}: layers that other samples lack, left out: {', '.join(layers)}")
+    for modality, number in report.get("modalities", {}).items():
+        say(f"{name}: {number} features of type {modality}, as a modality of their own")
+
+
+def _report_of_genes(name: str, report: dict[str, Any]) -> None:
     genes = report["genes"]
     kept = report["counts_kept"] / report["counts_in_source"]
     lost = {kind: genes[kind]["number"] for kind in ("outside", "ambiguous", "conflicts", "unmapped")}
@@ -53,11 +71,6 @@ def _report_of(name: str, report: dict[str, Any]) -> None:
         f"genes, {kept:.1%} of the counts kept; not kept: {lost['outside']} of other biotypes, {lost['unmapped']} "
         f"unknown names, {lost['ambiguous']} ambiguous, {lost['conflicts']} that would have joined another gene"
     )
-    if unused := report["columns_left_out"]:
-        names = ", ".join(column if column.isprintable() else repr(column) for column in unused)
-        say(f"{name}: columns of cells that the card does not use, left out: {names}")
-    if layers := report["layers_left_out"]:
-        say(f"{name}: layers that hold no counts, or that other samples lack, left out: {', '.join(layers)}")
 
 
 def say_metrics(metrics: dict[str, Any]) -> None:

@@ -20,7 +20,7 @@ from cellzoo.registry.fields import UNKNOWN
 from cellzoo.registry.ontology import load
 
 if TYPE_CHECKING:
-    from cellzoo.converters.selection import Zoo
+    from cellzoo.converters.zoo import Zoo
     from cellzoo.models.data import TrainingData
 
 
@@ -74,7 +74,7 @@ def run_demo(out: Path, study_split: bool, say: Callable[[str], None]) -> Path:
         from cellzoo.models.run import run_recipe
     except ImportError as error:
         raise MissingExtraError("the demo", "demo") from error
-    from cellzoo.converters.selection import open_registry
+    from cellzoo.converters.zoo import open_registry
 
     _fresh(out)
     story, zoo = Story(say), open_registry()
@@ -84,7 +84,7 @@ def run_demo(out: Path, study_split: bool, say: Callable[[str], None]) -> Path:
     recipe = Recipe.model_validate(STUDY_SPLIT if study_split else PACKAGED)
     for name in (*recipe.data.datasets, *(recipe.split.test.studies if recipe.split.test else ())):
         dataset = zoo[name]
-        path = dataset.write(dataset.load(), out / "data")
+        path, _ = dataset.write(out / "data")
         story.tell("get", f"{dataset.card.cells_expected} cells, verified and streamlined to data/{path.name}")
 
     _, data, metrics = run_recipe(recipe, zoo, out / "run")
@@ -145,7 +145,7 @@ def _held_out(zoo: Zoo, data: TrainingData) -> tuple[anndata.AnnData, list[str]]
     rows = data.rows("test")
     parts = []
     for name in dict.fromkeys(data.dataset[rows].tolist()):
-        source = zoo[name].source()
+        source = zoo[name].source().to_anndata()
         part = source[data.cells[rows[data.dataset[rows] == name]]]
         parts.append(
             anndata.AnnData(part.X, obs=pd.DataFrame(index=part.obs_names), var=pd.DataFrame(index=part.var_names))

@@ -78,12 +78,12 @@ def contents_of(path: Path) -> Contents:
     """
     import h5py
 
-    from cellzoo.converters.readers import open_h5ad
+    from cellzoo.converters.h5ad import read_h5ad
 
     if path.is_dir():
         raise InputError(f"{path}: is a folder, expected an h5ad file.")
     if not path.is_file() or not h5py.is_hdf5(path):
-        open_h5ad(path)  # says what it is instead
+        read_h5ad(path)  # says what it is instead
     try:
         with h5py.File(path) as file:
             if not isinstance(file.get("obs"), h5py.Dataset):
@@ -92,7 +92,7 @@ def contents_of(path: Path) -> Contents:
         raise
     except Exception as error:  # h5py and anndata raise many kinds
         raise InputError(f"{path}: cannot be read as h5ad: {error}. The file may be truncated.") from error
-    return _contents(path, *_old_parts(open_h5ad(path)))
+    return _contents(path, *_old_parts(read_h5ad(path)))
 
 
 def _parts(path: Path, file: Any) -> tuple[pd.DataFrame, dict[str, Any], list[_Place]]:

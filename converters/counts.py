@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
 
+from cellzoo.converters.rows import Mapped, Rows, blocks, canonical, in_memory
 from cellzoo.errors import CountsError
 from cellzoo.registry.reading import Recover
 
@@ -22,40 +24,60 @@ COUNT_LAYERS = ("counts", "raw_counts", "count", "raw", "umi", "umis", "spliced_
 """Names of layers that usually hold raw counts, looked at first."""
 
 
-def as_csr(matrix: Any) -> sp.csr_matrix:
-    """Return cells x genes as CSR without duplicate entries and explicit zeros; a matrix on disk is read."""
-    if not sp.issparse(matrix) and not isinstance(matrix, np.ndarray):
-        matrix = matrix.to_memory() if hasattr(matrix, "to_memory") else matrix[:]
-    csr = sp.csr_matrix(matrix, copy=sp.issparse(matrix))  # the next lines change it in place
-    csr.sum_duplicates()
-    csr.eliminate_zeros()
-    return csr
+class Judge:
+    """What keeps values from being raw counts, seen block by block."""
+
+    def __init__(self) -> None:
+        self.values = self.unreal = self.negative = self.fractions = 0
+        self.least, self.most = np.inf, -np.inf
+
+    def see(self, values: np.ndarray) -> None:
+        """Take further values, without the zeros, into account."""
+        if not values.size:
+            return
+        self.values += values.size
+        if values.dtype.kind == "f":
+            self.unreal += int((~np.isfinite(values)).sum())
+            self.fractions += int((values != np.rint(values)).sum())
+        self.negative += int((values < 0).sum())
+        self.least, self.most = min(self.least, float(values.min())), max(self.most, float(values.max()))
+
+    def problem(self) -> str | None:
+        """Return what was wrong, as a sentence, or None where all values are raw counts."""
+        if not self.values:
+            return "every value is zero"
+        if self.unreal:
+            return f"{self.unreal} values are NaN or infinite"
+        if self.negative:
+            return f"{self.negative} values are negative (smallest {self.least:.4g}): scaled, not counted"
+        if self.fractions:
+            kind = "log-normalized" if self.most < 20 else "normalized"
+            found = f"{self.fractions} of {self.values} values are not integers (largest {self.most:.4g})"
+            return f"{found}: {kind}, not counted"
+        if self.most >= MAX_EXACT:
+            return f"the largest value is {self.most:.0f}; counts above {MAX_EXACT} are not held exactly"
+        return None
 
 
 def problem(matrix: sp.csr_matrix) -> str | None:
     """Return what keeps a matrix from being raw counts, as a sentence, or None where it is raw counts."""
-    values = matrix.data
-    if not values.size:
-        return "every value is zero"
-    if not np.isfinite(values).all():
-        return f"{int((~np.isfinite(values)).sum())} values are NaN or infinite"
-    if values.min() < 0:
-        return f"{int((values < 0).sum())} values are negative (smallest {values.min():.4g}): scaled, not counted"
-    fractions = int((values != np.rint(values)).sum())
-    if fractions:
-        kind = "log-normalized" if values.max() < 20 else "normalized"
-        return f"{fractions} of {values.size} values are not integers (largest {values.max():.4g}): {kind}, not counted"
-    if values.max() >= MAX_EXACT:
-        return f"the largest value is {values.max():.0f}; counts above {MAX_EXACT} are not held exactly"
-    return None
+    judge = Judge()
+    judge.see(matrix.data)
+    return judge.problem()
 
 
-def to_counts(matrix: Any, where: str) -> sp.csr_matrix:
-    """Return raw counts as CSR float32, or raise `CountsError` that says what ``where`` holds instead."""
-    csr = as_csr(matrix)
-    if found := problem(csr):
+def counted(rows: Rows, where: str, see: Callable[[int, sp.csr_matrix], None] = lambda *_: None) -> Rows:
+    """Return raw counts as float32 by ranges of cells, or raise `CountsError` that says what ``where`` holds instead.
+
+    One pass looks at every value; ``see`` is told the start of each block, and the block.
+    """
+    judge = Judge()
+    for start, block in blocks(rows):
+        judge.see(block.data)
+        see(start, block)
+    if found := judge.problem():
         raise CountsError(f"{where}: {found}. Raw counts are expected: non-negative integers.")
-    return csr.astype(np.float32)
+    return Mapped(rows, rows.shape[1], lambda block, _: block.astype(np.float32))
 
 
 def recover(matrix: Any, recipe: Recover, obs: pd.DataFrame, where: str) -> sp.csr_matrix:
@@ -66,7 +88,7 @@ def recover(matrix: Any, recipe: Recover, obs: pd.DataFrame, where: str) -> sp.c
     ``recipe.tolerance``, and that precision must tell neighbouring counts apart. `CountsError` with the largest
     deviation otherwise.
     """
-    stored = as_csr(matrix).astype(np.float64)
+    stored = canonical(matrix).astype(np.float64)
     if stored.data.size and (stored.data.min() < 0 or not np.isfinite(stored.data).all()):
         raise CountsError(f"{where}: holds negative or non-finite values, which no logarithm of counts gives.")
     cell_of = np.repeat(np.arange(stored.shape[0]), np.diff(stored.indptr))
@@ -88,8 +110,7 @@ def recover(matrix: Any, recipe: Recover, obs: pd.DataFrame, where: str) -> sp.c
             f"{unclear} values do not tell one count from the next; worst cell {obs.index[cell]!r}. "
             "Check counts.recover: undo, scale and depth."
         )
-    recovered = sp.csr_matrix((counts, stored.indices, stored.indptr), shape=stored.shape)
-    return to_counts(recovered, where)
+    return sp.csr_matrix((counts.astype(np.float32), stored.indices, stored.indptr), shape=stored.shape)
 
 
 def _unit(
@@ -137,7 +158,7 @@ def find_counts(adata: anndata.AnnData, layer: str | None = None) -> FoundCounts
             raise CountsError(f"there is no {wanted}; the file has layers {[str(name) for name in names]}.")
     looked = []
     for where, matrix, var in places:
-        csr = as_csr(matrix)
+        csr = canonical(in_memory(matrix))
         found = problem(csr)
         if found is None:
             return FoundCounts(where, csr.astype(np.float32), var)

@@ -21,7 +21,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from cellzoo.converters.columns import Column, match_columns, unusable
 from cellzoo.converters.contents import Contents
 from cellzoo.converters.labels import Row, map_text, row_of
-from cellzoo.converters.streamline import NO_LABEL
+from cellzoo.converters.terms import NO_LABEL
 from cellzoo.errors import InputError
 from cellzoo.registry.cards import parse_card
 from cellzoo.registry.catalogue import Registry

@@ -7,7 +7,7 @@ list. A path such as ``eset/assayData/exprs`` walks through lists, slots and env
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,16 +16,19 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from cellzoo.converters.formats.files import reading
 from cellzoo.errors import InputError
 
 
-def r_object(path: Path, where: str | None) -> Any:
-    """Return the object at ``where`` (parts joined by ``/``) in an .rda, .RData or .rds file."""
-    node = _parsed(path, path.stat().st_mtime_ns)
+def r_object(path: Path, where: str | None, name: str | None = None) -> Any:
+    """Return the object at ``where`` (parts joined by ``/``) in an .rda, .RData or .rds file; messages call it name."""
+    name = name or path.name
+    with reading(f"{name}: cannot be read as R data", anything=True, hint="The file may be truncated."):
+        node = _parsed(path, path.stat().st_mtime_ns)
     for part in where.split("/") if where else ():
-        children = _children(node)
+        children = r_children(node)
         if part not in children:
-            raise InputError(f"{path.name}: no {part!r} in {where!r}; found {sorted(children)[:20]}.")
+            raise InputError(f"{name}: no {part!r} in {where!r}; found {sorted(children)[:20]}.")
         node = children[part]
     return node
 
@@ -34,16 +37,13 @@ def r_object(path: Path, where: str | None) -> Any:
 def _parsed(path: Path, _modified: int) -> Any:
     import rdata
 
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # classes without a constructor come as plain attributes
-            parsed = rdata.parser.parse_file(path)
-            return rdata.conversion.convert(parsed)
-    except Exception as error:  # the parser raises many kinds
-        raise InputError(f"{path.name}: cannot be read as R data: {error}. The file may be truncated.") from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # classes without a constructor come as plain attributes
+        return rdata.conversion.convert(rdata.parser.parse_file(path))
 
 
-def _children(node: Any) -> dict[str, Any]:
+def r_children(node: Any) -> dict[str, Any]:
+    """Return the members of a list or environment, or the slots of an S4 object, by name."""
     if isinstance(node, Mapping):  # list, environment
         found = {str(key): value for key, value in node.items()}
     elif hasattr(node, "__dict__") and not isinstance(node, pd.DataFrame):  # S4 object: its slots
@@ -51,11 +51,14 @@ def _children(node: Any) -> dict[str, Any]:
     else:
         return {}
     inner = found.get("listData")  # SimpleList and DFrame keep their members here
-    return {**found, **_children(inner)} if inner is not None else found
+    return {**found, **r_children(inner)} if inner is not None else found
 
 
-def r_matrix(node: Any, where: str) -> tuple[sp.csc_matrix, list[str], list[str]]:
-    """Return an R matrix as CSC with its row and column names."""
+Names = Sequence[str] | None
+
+
+def r_matrix(node: Any, where: str, known: tuple[Names, Names] = (None, None)) -> tuple[Any, list[str], list[str]]:
+    """Return an R matrix as CSC with its row and column names; ``known`` are those that it itself may lack."""
     names: list[Any]
     if all(hasattr(node, slot) for slot in ("Dim", "x", "i")) and not hasattr(node, "uplo"):  # dgC, dgT; uplo: a half
         shape = tuple(int(side) for side in node.Dim)
@@ -69,12 +72,20 @@ def r_matrix(node: Any, where: str) -> tuple[sp.csc_matrix, list[str], list[str]
         names = [node.coords[dim].values if dim in node.coords else None for dim in node.dims]
     elif isinstance(node, pd.DataFrame):
         matrix, names = sp.csc_matrix(node.to_numpy(dtype=np.float64)), [node.index, node.columns]
+    elif isinstance(node, np.ndarray) and node.ndim == 2 and node.dtype.kind in "biuf":
+        matrix, names = sp.csc_matrix(node), [None, None]
     else:
-        raise InputError(f"{where}: is {_kind(node)}, expected a matrix.")
-    rows, columns = ([] if name is None or isinstance(name, str) else [str(one) for one in name] for name in names)
+        raise InputError(f"{where}: is {r_kind(node)}, expected a matrix.")
+    found = [own if _named(own) else other for own, other in zip(names, known, strict=True)]
+    rows, columns = ([str(one) for one in name] if _named(name) else [] for name in found)  # type: ignore[union-attr]
     if (len(rows), len(columns)) != matrix.shape:
         raise InputError(f"{where}: is {matrix.shape}, with {len(rows)} row and {len(columns)} column names.")
     return matrix, rows, columns
+
+
+def _named(names: Any) -> bool:
+    """Return whether there are names: NULL comes as None or as text."""
+    return names is not None and not isinstance(names, str) and len(names) > 0
 
 
 def r_frame(node: Any, where: str) -> pd.DataFrame:
@@ -88,7 +99,7 @@ def r_frame(node: Any, where: str) -> pd.DataFrame:
         return pd.DataFrame(
             {str(key): r_vector(value, f"{where}/{key}") for key, value in members.items()}, index=index
         )
-    raise InputError(f"{where}: is {_kind(node)}, expected a data frame.")
+    raise InputError(f"{where}: is {r_kind(node)}, expected a data frame.")
 
 
 def r_vector(node: Any, where: str) -> np.ndarray:
@@ -99,9 +110,15 @@ def r_vector(node: Any, where: str) -> np.ndarray:
         return node
     if hasattr(node, "coords") and getattr(node, "ndim", 0) == 1:  # xarray: a vector with names
         return np.asarray(node.values)
-    raise InputError(f"{where}: is {_kind(node)}, expected a vector with one value per cell.")
+    raise InputError(f"{where}: is {r_kind(node)}, expected a vector with one value per cell.")
 
 
-def _kind(node: Any) -> str:
+def r_classes(node: Any) -> list[str]:
+    """Return the S4 classes of an object, empty for what has none."""
     classes = getattr(node, "class", None)
-    return f"of R class {list(map(str, classes))}" if classes is not None else f"a {type(node).__name__}"
+    return [] if classes is None else list(map(str, np.atleast_1d(classes)))
+
+
+def r_kind(node: Any) -> str:
+    """Return what something of R is, in words."""
+    return f"of R class {classes}" if (classes := r_classes(node)) else f"a {type(node).__name__}"

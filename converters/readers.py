@@ -1,279 +1,163 @@
-"""From pinned files to an AnnData as the source has it: matrix, cells, genes, nothing changed yet."""
+"""From pinned files to the cells as the source has them: matrices, cells, features, nothing changed yet."""
 
 from __future__ import annotations
 
-import csv
-import gzip
-import time
 import warnings
-import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
-import anndata
 import numpy as np
 import pandas as pd
-import regex
-import scipy.sparse as sp
 
-from cellzoo.converters.rdata_objects import r_frame, r_matrix, r_object, r_vector
+from cellzoo.converters.celldata import CellData, Raw, matrices
+from cellzoo.converters.formats import hdf5, mtx, r, text, zarr
+from cellzoo.converters.formats.cells import kept, with_columns
+from cellzoo.converters.formats.files import Files, Found
+from cellzoo.converters.formats.members import joined
+from cellzoo.converters.rows import Rows
+from cellzoo.converters.transpose import reordered
 from cellzoo.errors import InputError
-from cellzoo.registry.reading import Matrix, ObsTable
+from cellzoo.registry.genes import detect_kind
+from cellzoo.registry.reading import Format, Matrix
 from cellzoo.registry.schema import ReadableCard
 
-SEPARATORS = {"comma": ",", "tab": "\t", "space": " "}
-UNREADABLE = (ValueError, OSError, EOFError, zlib.error, csv.Error)
-SECONDS = 30.0  # that a pattern of a card may take over all cell names; honest ones take one for a million
-TABLE_ROWS = 512  # rows of a delimited matrix that are dense in memory at a time
+Reader = Callable[[Matrix, Found, Files], CellData]
+SHOWN = 5  # names in a message
+
+READERS: dict[Format, Reader] = {
+    "h5ad": hdf5.read_anndata,
+    "h5mu": hdf5.read_mudata,
+    "10x_h5": hdf5.read_10x,
+    "10x_mtx": mtx.read_10x,
+    "mtx": mtx.read,
+    "table": text.read,
+    "loom": hdf5.read_loom,
+    "rdata": r.read,
+    "zarr": zarr.read,
+}
+"""Format -> what reads one of its files."""
 
 
-def read_source(card: ReadableCard, files: Mapping[str, Path]) -> anndata.AnnData:
-    """Return what a card points at: X (cells, genes) CSR as stored, obs and var with the columns of the source.
+def read_source(card: ReadableCard, files: Mapping[str, Path]) -> CellData:
+    """Return what a card points at: the counts it names as X (cells, features) as stored, all the source says of both.
 
-    Layers that the card names come as stored too, under the name they have in the file or the card's ``read.layers``.
-    Raises `InputError` that names the data set, the file and the object where the file is not what the card says.
+    Further matrices are layers under the name they have in the file or in the card's ``read.layers``; proteins and
+    peaks are modalities. Matrices stay in the file where it can be read by ranges of cells. Raises `InputError` that
+    names the data set, the file and the place in it where the file is not what the card says.
     """
-    if (reader := READERS.get(card.read.format)) is None:
-        raise InputError(f"{card.id}: cellzoo does not read {card.read.format} yet; it reads {', '.join(READERS)}.")
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), Files(files) as source:
             warnings.simplefilter("ignore", UserWarning)  # duplicate gene names are handled when streamlining
-            adata = reader(card, files)
-            adata = _kept(_with_obs(adata, card, files), card)
+            data = _matrix(card, card.read.matrix, source)
+            data = _with_layers(data, card, source)
+            data = _chosen(data, card)
+            data = _with_modalities(data, card, source)
+            _refuse_turned(data, card)
+            data = kept(with_columns(data, card, source), card)
     except InputError as error:
         error.add_note(f"while reading {card.id}")
         raise
-    if card.cells_expected is not None and adata.n_obs != card.cells_expected:
-        raise InputError(f"{card.id}: {adata.n_obs} cells after reading, the card expects {card.cells_expected}.")
-    return adata
+    _check_cells(data, card)
+    return data
 
 
-def _h5ad(card: ReadableCard, files: Mapping[str, Path]) -> anndata.AnnData:
-    path = files[card.read.matrix.file]
-    full = open_h5ad(path)
-    matrix, var = _place(full, card.layers.counts, path.name, "counts")
-    adata = anndata.AnnData(sp.csr_matrix(matrix), obs=full.obs.copy(), var=var.copy())
-    for role, name in card.layers.model_dump(exclude={"counts"}, exclude_none=True).items():
-        if name == card.layers.counts:
-            continue
-        matrix, genes = _place(full, name, path.name, role)
-        if not genes.index.equals(var.index):
-            raise InputError(f"{path.name}: {name} has other genes than {card.layers.counts}; leave out layers.{role}.")
-        adata.layers[name] = sp.csr_matrix(matrix)
-    return adata
+def _matrix(card: ReadableCard, spec: Matrix, files: Files) -> CellData:
+    """Return one matrix of the card, or every member that fits joined."""
+    form = card.read.format
+    if form == "zarr":  # the archive is the store
+        return READERS[form](spec, Found.whole(spec.file, files.paths[spec.file]), files)
+    found = mtx.matrices_in(spec, files) if form == "10x_mtx" else files.find(spec)
+    if not found[0].parts:
+        return READERS[form](spec, found[0], files)
+    parts = {one.part: one for one in found}
+    if len(parts) < len(found):
+        raise InputError(f"{spec.file}: the * of {spec.member!r} stands for one name in several members.")
+    return joined({part: READERS[form](spec, one, files) for part, one in parts.items()}, spec.file)
 
 
-def _place(full: anndata.AnnData, name: str | None, where: str, role: str) -> tuple[Any, pd.DataFrame]:
-    """Return the matrix that X, raw or a layer holds, with its genes."""
-    if name == "raw":
-        if full.raw is None:
-            raise InputError(f"{where}: has no raw; the card says layers.{role}: raw.")
-        return full.raw.X, full.raw.var
-    if name != "X" and name not in full.layers:
-        raise InputError(f"{where}: has no layer {name!r}, found {sorted(map(str, full.layers))}.")
-    matrix = full.X if name == "X" else full.layers[name]
-    if matrix is None:
-        raise InputError(f"{where}: has no X; the card says layers.{role}: X.")
-    return matrix, full.var
-
-
-def open_h5ad(path: Path) -> anndata.AnnData:
-    """Return an h5ad file in memory; what is not one is an `InputError`, not a stack of HDF5 errors."""
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such file.")
-    with path.open("rb") as stream:
-        head = stream.read(8)
-    if head != b"\x89HDF\r\n\x1a\n":
-        raise InputError(f"{path}: is not an h5ad file: it starts with {head[:8]!r}, HDF5 starts with \\x89HDF.")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # old files: index types, deprecated encodings
-            return anndata.read_h5ad(path)
-    except Exception as error:  # h5py and anndata raise many kinds
-        raise InputError(f"{path}: cannot be read as h5ad: {error}. The file may be truncated.") from error
-
-
-def _rdata(card: ReadableCard, files: Mapping[str, Path]) -> anndata.AnnData:
-    return _assembled(card, files, _r_part)
-
-
-def _table(card: ReadableCard, files: Mapping[str, Path]) -> anndata.AnnData:
-    return _assembled(card, files, _table_part)
-
-
-Part = tuple[sp.csr_matrix, list[str], list[str]]
-"""A matrix (rows, columns) as the file has it, and the names of both."""
-
-
-def _r_part(spec: Matrix, path: Path) -> Part:
-    return r_matrix(r_object(path, spec.object), f"{spec.file}: {spec.object}")
-
-
-def _table_part(spec: Matrix, path: Path) -> Part:
-    separator = _separator(spec.file, spec.separator)
-    rows: list[str] = []
-    blocks: list[Any] = []
-    try:
-        columns = _header(path, spec.file, separator)[1:]
-        with pd.read_csv(
-            path, index_col=0, na_filter=False, chunksize=TABLE_ROWS, **_shape(spec.file, separator, 0)
-        ) as chunks:
-            for chunk in chunks:
-                rows += chunk.index.tolist()
-                blocks.append(sp.csr_matrix(chunk.to_numpy(dtype=np.float64)))
-    except UNREADABLE as error:
-        raise InputError(f"{spec.file}: cannot be read as a table of numbers: {error}.") from error
-    return sp.vstack(blocks, format="csr"), rows, columns
-
-
-def _assembled(card: ReadableCard, files: Mapping[str, Path], part: Callable[[Matrix, Path], Part]) -> anndata.AnnData:
-    """Return the matrix of a card and its further layers, each turned to cells by genes."""
-
-    def read(spec: Matrix) -> anndata.AnnData:
-        matrix, cells, genes = part(spec, files[spec.file])
-        if spec.orientation == "genes_by_cells":
-            matrix, cells, genes = matrix.T, genes, cells
-        if matrix.shape != (len(cells), len(genes)):
-            found = f"the matrix is {matrix.shape}, with {len(cells)} cell and {len(genes)} gene names"
-            raise InputError(f"{card.id}: {found}.")
-        obs, var = (pd.DataFrame(index=pd.Index(list(map(str, names)), dtype=object)) for names in (cells, genes))
-        return anndata.AnnData(sp.csr_matrix(matrix), obs=obs, var=var)
-
-    known = ["X", *card.read.layers]
-    if missing := sorted(set(card.layers.model_dump(exclude_none=True).values()) - set(known)):
-        raise InputError(f"{card.id}: layers names {missing}; read gives {known}.")
-    adata = read(card.read.matrix)
+def _with_layers(data: CellData, card: ReadableCard, files: Files) -> CellData:
+    """Return data with the further matrices of ``read.layers``."""
     for name, spec in card.read.layers.items():
-        layer = read(spec)
-        for axis, ours, theirs in (("cells", adata.obs, layer.obs), ("genes", adata.var, layer.var)):
+        layer = _matrix(card, spec, files)
+        for axis, ours, theirs in (("cells", data.obs, layer.obs), ("genes", data.var, layer.var)):
             if not theirs.index.equals(ours.index):
                 message = f"has other {axis} than the matrix, or in another order"
                 raise InputError(f"{card.id}: read.layers.{name}: {message}.")
-        adata.layers[name] = layer.X
-    return adata
+        data.layers[name] = _x(layer, f"{card.id}: read.layers.{name}")
+    return data
 
 
-def _with_obs(adata: anndata.AnnData, card: ReadableCard, files: Mapping[str, Path]) -> anndata.AnnData:
-    obs = adata.obs
-    for name, spec in card.read.obs.columns.items():
-        if spec.extract:
-            obs[name] = _extracted(f"{card.id}: read.obs.columns.{name}", spec.extract, obs.index)
-        elif spec.file:
-            values = r_vector(r_object(files[spec.file], spec.object), f"{spec.file}: {spec.object}")
-            if len(values) != adata.n_obs:
-                where = f"{card.id}: read.obs.columns.{name}"
-                raise InputError(f"{where}: {len(values)} values for {adata.n_obs} cells.")
-            obs[name] = values
-    if card.read.obs.table is None:
-        return adata
-    return _joined(adata, _obs_table(card.read.obs.table, files), card)
+def _chosen(data: CellData, card: ReadableCard) -> CellData:
+    """Return data whose X is what the card calls counts; what has the same features stays, under its own name."""
+    where, counts = card.read.matrix.file, card.layers.counts
+    there = matrices(data)
+    if counts is None:
+        raise InputError(f"{card.id}: layers.counts is null: the card says that the file holds no counts to read.")
+    for role, name in card.layers.model_dump(exclude_none=True).items():
+        if name in there:
+            continue
+        if name in {"X", "raw"}:
+            raise InputError(f"{where}: has no {name}; the card says layers.{role}: {name}.")
+        raise InputError(f"{where}: has no layer {name!r}, found {sorted(set(there) - {'X', 'raw'})}.")
+    var = data.raw.var if counts == "raw" and data.raw else data.var
+    same = {name: (data.raw.var if name == "raw" and data.raw else data.var).index.equals(var.index) for name in there}
+    for role, name in card.layers.model_dump(exclude={"counts"}, exclude_none=True).items():
+        if not same[name]:
+            raise InputError(f"{where}: {name} has other genes than {counts}; leave out layers.{role}.")
+    layers = {name: rows for name, rows in there.items() if same[name] and name != counts}
+    if counts == "raw" and data.raw:
+        return data.with_(X=there[counts], var=var, layers=layers, raw=None, varm=data.raw.varm, varp={})
+    raw: Raw | None = None if same.get("raw") else data.raw
+    return data.with_(X=there[counts], layers=layers, raw=raw)
 
 
-def _extracted(where: str, pattern: str, cells: Iterable[str]) -> list[str]:
-    """Return the first group of a pattern in each cell name; `InputError` for one that does not match or backtracks."""
-    compiled, end = regex.compile(pattern), time.monotonic() + SECONDS
-    values = []
-    for cell in cells:
-        try:
-            match = compiled.search(cell, timeout=max(end - time.monotonic(), 0.001))
-        except TimeoutError as error:
-            message = f"{pattern!r} does not come to an end on {cell!r}; write it without a repeat inside a repeat."
-            raise InputError(f"{where}: {message}") from error
-        if match is None:
-            raise InputError(f"{where}: {pattern!r} does not match {cell!r}.")
-        values.append(match.group(1))
-    return values
+def _with_modalities(data: CellData, card: ReadableCard, files: Files) -> CellData:
+    """Return data with the further features of ``read.modalities``, their cells in the order of the matrix."""
+    for name, spec in card.read.modalities.items():
+        where = f"{card.id}: read.modalities.{name}"
+        part = _matrix(card, spec, files)
+        place = data.obs.index.get_indexer(part.obs.index) if data.obs.index.is_unique else None
+        if place is None or not part.obs.index.is_unique:
+            raise InputError(f"{where}: cells are joined by name, and {_twice(part.obs, data.obs)}.")
+        if missing := sorted(set(data.obs.index) - set(part.obs.index)):
+            example = f"the matrix has {missing[0]!r}, {spec.file} for example {part.obs.index[0]!r}"
+            raise InputError(f"{where}: lacks {len(missing)} cells of the matrix: {example}.")
+        rows = _x(part, where)
+        if not np.array_equal(place, np.arange(data.n_obs)):
+            rows = reordered(rows, place)
+        data.modalities[name] = CellData(pd.DataFrame(index=data.obs.index), part.var, rows, varm=part.varm)
+    return data
 
 
-def _obs_table(spec: ObsTable, files: Mapping[str, Path]) -> pd.DataFrame:
-    if spec.object:
-        frame = r_frame(r_object(files[spec.file], spec.object), f"{spec.file}: {spec.object}")
-    else:
-        path, separator = files[spec.file], _separator(spec.file, spec.separator)
-        try:
-            columns = _header(path, spec.file, separator)
-            at = columns.index(spec.index) if spec.index in columns else 0
-            frame = pd.read_csv(path, **_shape(spec.file, separator, at))
-            frame.columns = pd.Index(columns)
-        except UNREADABLE as error:
-            raise InputError(f"{spec.file}: cannot be read as a table: {error}.") from error
-        frame = frame if spec.index else frame.set_index(columns[0])
-    if spec.index:
-        if spec.index not in frame:
-            raise InputError(f"{spec.file}: has no column {spec.index!r}, found {list(map(str, frame))}.")
-        frame = frame.set_index(spec.index)
-    frame.index = frame.index.astype(str)
-    return frame
+def _x(data: CellData, where: str) -> Rows:
+    if data.X is None:
+        raise InputError(f"{where}: holds no X.")
+    return data.X
 
 
-def _joined(adata: anndata.AnnData, table: pd.DataFrame, card: ReadableCard) -> anndata.AnnData:
-    spec = card.read.obs.table
-    suffix = spec.strip if spec and spec.strip else ""
-    keys = adata.obs_names.str.removesuffix(suffix) if suffix else adata.obs_names
-    if table.index.has_duplicates:
-        twice = table.index[table.index.duplicated()][0]
-        raise InputError(f"{card.id}: the table of cells lists {twice!r} twice.")
-    known = keys.isin(table.index)
-    if not known.any():
-        example = f"the matrix has {keys[0]!r}, the table {table.index[0]!r}"
-        raise InputError(f"{card.id}: no cell of the matrix is in the table of cells: {example}.")
-    if not known.all() and spec is not None and spec.unmatched == "error":
-        raise InputError(
-            f"{card.id}: {int((~known).sum())} cells are not in the table of cells, first {keys[~known][0]!r}."
-        )
-    kept = adata[known].copy()
-    for column in table:
-        kept.obs[str(column)] = table[column].reindex(keys[known]).to_numpy()
-    return kept
+def _refuse_turned(data: CellData, card: ReadableCard) -> None:
+    """Refuse a matrix whose cells have the names of genes."""
+    if data.n_obs and detect_kind(data.obs.index) == "ensembl":
+        other = {"genes_by_cells": "cells_by_genes", "cells_by_genes": "genes_by_cells"}[card.read.matrix.orientation]
+        message = f"the cells have names of genes, for example {data.obs.index[0]!r}: the matrix lies the other way"
+        raise InputError(f"{card.id}: {message}. Say read.matrix.orientation: {other}.")
 
 
-def _kept(adata: anndata.AnnData, card: ReadableCard) -> anndata.AnnData:
-    """Return the cells that the card keeps, all where it does not say."""
-    keep = card.read.keep
-    if keep is None:
-        return adata
-    if keep.column not in adata.obs:
-        raise InputError(f"{card.id}: read.keep: no column {keep.column!r} of cells; found {list(adata.obs)}.")
-    values = adata.obs[keep.column].astype(str)
-    kept = values.isin(keep.values).to_numpy()
-    if not kept.any():
-        found = values.value_counts().head(20).to_dict()
-        message = f"no cell has one of {list(keep.values)} in column {keep.column!r}; found {found}"
-        raise InputError(f"{card.id}: read.keep: {message}.")
-    return adata[kept].copy()
+def _check_cells(data: CellData, card: ReadableCard) -> None:
+    if data.obs.index.has_duplicates:
+        raise InputError(f"{card.id}: {_twice(data.obs)}. Cells need names of their own.")
+    if card.cells_expected is None or data.n_obs == card.cells_expected:
+        return
+    message = f"{card.id}: {data.n_obs} cells after reading, the card expects {card.cells_expected}."
+    if data.n_vars == card.cells_expected:
+        message += f" There are {data.n_vars} features: read.matrix.orientation may be the other one."
+    raise InputError(message)
 
 
-def _header(path: Path, name: str, separator: str) -> list[str]:
-    """Return the column names of a delimited table as they are written; R leaves out the one of the row names."""
-    unpack: Any = gzip.open if name.endswith(".gz") else open
-    with unpack(path, "rt", encoding="utf-8-sig", newline="") as stream:
-        lines = csv.reader(stream, delimiter=separator)
-        header, first = next(lines, []), next(lines, [])
-    return ["", *header] if len(first) == len(header) + 1 else header
-
-
-def _shape(name: str, separator: str, names: int) -> dict[str, Any]:
-    """Return how pandas reads the rows below the header; the column ``names`` stays the text it is."""
-    compression = "gzip" if name.endswith(".gz") else None
-    return {
-        "sep": separator,
-        "compression": compression,
-        "header": None,
-        "skiprows": 1,
-        "converters": {names: str},
-    }
-
-
-def _separator(name: str, stated: str | None) -> str:
-    if stated:
-        return SEPARATORS[stated]
-    return "," if name.removesuffix(".gz").endswith(".csv") else "\t"
-
-
-READERS: dict[str, Callable[[ReadableCard, Mapping[str, Path]], anndata.AnnData]] = {
-    "h5ad": _h5ad,
-    "rdata": _rdata,
-    "table": _table,
-}
-"""Format -> what reads it."""
+def _twice(*frames: pd.DataFrame) -> str:
+    for frame in frames:
+        if frame.index.has_duplicates:
+            names = frame.index[frame.index.duplicated()].unique()
+            more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+            return f"the cell names {list(names[:SHOWN])}{more} stand more than once"
+    return "no cell name stands twice"

@@ -1,141 +1,84 @@
-"""Data sets by card: described without a download, combined, saved, loaded on demand."""
+"""Data sets chosen together: described without a download, combined, saved, loaded or stored on demand."""
 
 from __future__ import annotations
 
-import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from cellzoo.errors import CardError, Finding, InputError, NotFoundError
-from cellzoo.registry.catalogue import Registry, facets
-from cellzoo.registry.catalogue import open_registry as open_cards
+from cellzoo.errors import InputError
+from cellzoo.registry.catalogue import facets
 from cellzoo.registry.cells import TERM_FIELDS
-from cellzoo.registry.document import read_yaml
-from cellzoo.registry.genes import GeneSpace, gene_space
+from cellzoo.registry.genes import GeneSpace
 from cellzoo.registry.index import Record
-from cellzoo.registry.schema import DatasetCard
 
 if TYPE_CHECKING:
     import anndata
     import pandas as pd
 
-STATUSES = ("imported", "verified", "broken")
+    from cellzoo.converters.celldata import CellData
+    from cellzoo.converters.store import Store
+
 Progress = Callable[[str, int, int], None]
+"""Told the name of what is being done, how much is done, and how much there is."""
 
 
-@dataclass(frozen=True)
-class Dataset:
-    """One data set of a registry; nothing is read before it is asked for."""
+class Data(ABC):
+    """One data set, of a registry or of a Census; nothing is read before it is asked for."""
 
     id: str
-    """Its id."""
-    registry: Registry
-    """Where the card stands."""
-
-    @cached_property
-    def card(self) -> DatasetCard:
-        """Return what the registry says about it."""
-        return self.registry.card(self.id)
-
-    def fetch(self, progress: Progress | None = None) -> dict[str, Path]:
-        """Return file name -> verified path of every file of the card."""
-        from cellzoo.converters.fetch import fetch
-
-        return {file.name: fetch(file, progress) for file in self.card.files}
-
-    def load(self, space: GeneSpace | str | None = None, progress: Progress | None = None) -> anndata.AnnData:
-        """Return the data fetched, verified, read and streamlined onto a gene space (by default the organism's).
-
-        The samples of a card are read one by one and joined; ``obs["sample"]`` then says which cell is of which.
-        """
-        from cellzoo.converters.readers import read_source
-        from cellzoo.converters.streamline import streamline
-
-        self._refuse_unusable()
-        if not isinstance(space, GeneSpace):
-            space = gene_space(space or self.organism)
-        parts = {sample.name: self.card.of_sample(sample) for sample in self.card.samples} or {"": self.card}
-        readable = {name: part.readable() for name, part in parts.items()}
-        files, maps = self.fetch(progress), self.registry.maps(self.id)
-        read = {name: streamline(read_source(part, files), part, maps, space) for name, part in readable.items()}
-        adata = next(iter(read.values())) if len(read) == 1 else _joined(read)
-        if self.card.cells_expected not in {None, adata.n_obs}:
-            raise InputError(f"{self.id}: {adata.n_obs} cells after reading, expected {self.card.cells_expected}.")
-        return adata
 
     @property
-    def organism(self) -> str:
-        """Return the NCBITaxon term of the cells; InputError where the card mixes organisms."""
-        found = {field.term or field.column for _, field in self.card.fields("organism")}
-        if len(found - {"unknown"}) != 1:
-            raise InputError(
-                f"{self.id}: a gene space belongs to one organism, the card has {sorted(map(str, found))}."
-            )
-        return str(next(iter(found - {"unknown"})))
+    @abstractmethod
+    def digest(self) -> str:
+        """Return what changes when the data change."""
 
-    def source(self) -> anndata.AnnData:
-        """Return the cells as the study has them: raw counts over its own genes, its own columns."""
-        from cellzoo.converters.readers import read_source
-        from cellzoo.converters.streamline import raw_counts
+    @abstractmethod
+    def open(self, space: GeneSpace | str | None = None, progress: Progress | None = None) -> CellData:
+        """Return the data streamlined onto a gene space, the matrices to be read by ranges of cells."""
 
-        self._refuse_unusable()
-        card = self.card.readable()
-        adata = read_source(card, self.fetch())
-        adata.X = raw_counts(adata, card)
-        return adata
+    def load(self, space: GeneSpace | str | None = None, progress: Progress | None = None) -> anndata.AnnData:
+        """Return the streamlined genes in memory; further features of the cells come with ``open().to_mudata()``."""
+        return self.open(space, progress).to_anndata()
 
-    def write(self, adata: anndata.AnnData, folder: Path) -> Path:
-        """Write streamlined data to ``<folder>/<id>.h5ad`` and return the path; nothing half-written stays."""
-        from cellzoo.converters.write import write_h5ad
+    def write(self, folder: Path, schema: str = "", progress: Progress | None = None) -> tuple[Path, CellData]:
+        """Write streamlined data to ``<folder>/<id>.h5ad``; return the path and what was written.
 
-        return write_h5ad(adata, folder / f"{self.id}.h5ad")
+        ``schema`` cellxgene or sfaira spells it that way; data with further modalities become an h5mu.
+        """
+        from cellzoo.converters.h5ad import write_h5ad
 
-    def _refuse_unusable(self) -> None:
-        """Refuse what cannot be read before anything is fetched."""
-        card = self.card
-        if card.status == "broken":
-            raise InputError(f"{self.id} cannot be used: {card.status_reason}")
-        if loose := [file.name for file in card.files if not file.pins]:
-            files = loose[0] + (f" and {len(loose) - 1} more" if len(loose) > 1 else "")
-            remedy = f"`cellzoo verify {self.id}` in a clone of the registry fetches and pins them."
-            why = f" {card.status_reason}" if card.status_reason else ""
-            raise InputError(f"{self.id} is {card.status}, not verified: no sha256 pins {files}. {remedy}{why}")
+        data = self.open(progress=progress)
+        if schema:
+            from cellzoo.converters.cellxgene import convert
+
+            data = convert(data, schema)
+        return write_h5ad(data, folder / f"{self.id}.{'h5mu' if data.modalities else 'h5ad'}"), data
 
 
-def _joined(parts: Mapping[str, anndata.AnnData]) -> anndata.AnnData:
-    """Return the samples of a data set as one: what all measured is measured, a layer that all have is kept.
+class Source(Protocol):
+    """What data sets are chosen from: a registry, a Census."""
 
-    A column that a sample does not have is empty for its cells. The report has that of each sample under ``samples``.
-    """
-    import anndata
-    import numpy as np
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return what it is opened by."""
 
-    common = set.intersection(*({str(name) for name in part.layers} for part in parts.values()))
-    reports = {name: json.loads(part.uns["cellzoo"]["report"]) for name, part in parts.items()}
-    for name, part in parts.items():
-        for layer in {str(key) for key in part.layers} - common:
-            reports[name]["layers_left_out"].append(layer)
-            del part.layers[layer]
-    joined = anndata.concat(parts, join="outer", label="sample", merge="same", uns_merge="first", index_unique="-")
-    joined.var["measured"] = np.logical_and.reduce([part.var["measured"] for part in parts.values()])
-    joined.uns["cellzoo"]["report"] = json.dumps({"samples": reports})
-    return joined
+    def dataset(self, name: str) -> Data:
+        """Return a data set by its id."""
 
 
-class Selection(Mapping[str, Dataset]):
+class Selection(Mapping[str, Data]):
     """Data sets by id, in the order of their ids; lazy, and combined by ``&``, ``|`` and ``-``."""
 
-    def __init__(self, registry: Registry, records: Sequence[Record]) -> None:
-        self.registry = registry
+    def __init__(self, source: Source, records: Sequence[Record]) -> None:
+        self.source = source
         self.records = sorted(records, key=lambda record: record.id)
         """What the catalogue knows of each data set, without reading a card."""
         self._by_id = {record.id: record for record in self.records}
 
-    def __getitem__(self, dataset: str) -> Dataset:
-        return Dataset(self._by_id[dataset].id, self.registry)
+    def __getitem__(self, dataset: str) -> Data:
+        return self.source.dataset(self._by_id[dataset].id)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._by_id)
@@ -156,9 +99,10 @@ class Selection(Mapping[str, Dataset]):
         return self._with(other, [record for record in self.records if record.id not in other])
 
     def _with(self, other: Selection, records: list[Record]) -> Selection:
-        if other.registry.roots != self.registry.roots:
-            raise InputError(f"selections of two registries ({self.registry}; {other.registry}) are not combined.")
-        return Selection(self.registry, records)
+        if other.source.names != self.source.names:
+            ours, theirs = (", ".join(source.names) for source in (self.source, other.source))
+            raise InputError(f"selections of two sources ({ours}; {theirs}) are not combined.")
+        return type(self)(self.source, records)
 
     def obs_summary(self) -> pd.DataFrame:
         """Return one row per data set from the cards alone: cells, study, status and the labels of each field."""
@@ -194,63 +138,18 @@ class Selection(Mapping[str, Dataset]):
         from cellzoo.converters.write import replacing
 
         path = Path(path)
-        digests = {name: self.registry.digest(name) for name in self if self._by_id[name].kind == "dataset"}
+        digests = {name: self[name].digest for name in self if self._by_id[name].kind == "dataset"}
         with replacing(path) as part, part.open("w", encoding="utf-8") as stream:
             yaml = YAML()
             yaml.width = 200  # an id and its digest stay on one line
-            yaml.dump({"registry": list(self.registry.names), "datasets": digests}, stream)
+            yaml.dump({"registry": list(self.source.names), "datasets": digests}, stream)
         return path
 
+    def to_store(
+        self, path: str | Path, space: GeneSpace | str | None = None, progress: Progress | None = None
+    ) -> Store:
+        """Stream every data set into a training store and return it; memory stays constant, a killed run resumes."""
+        from cellzoo.converters.store import build
 
-@dataclass(frozen=True)
-class Zoo:
-    """A registry and what can be done with its data sets."""
-
-    registry: Registry
-    """The cards."""
-
-    def datasets(self, *, text: str = "", status: str = "", **wanted: str) -> Selection:
-        """Return the data sets that match every ``field=term`` and every word of the text.
-
-        Fields are those of the cards (organism, tissue, cell_type, assay, disease, ...), terms are ids or labels and
-        stand for all their descendants.
-        """
-        if status not in {"", *STATUSES}:
-            raise InputError(f"status {status!r}: expected one of {', '.join(STATUSES)}.")
-        return Selection(self.registry, self.registry.find(text, status, **wanted))
-
-    def selection(self, path: str | Path) -> Selection:
-        """Return a saved selection; `CardError` lists the data sets that are gone or whose cards changed since."""
-        document = read_yaml(Path(path))
-        said = document.data.get("datasets")
-        if not isinstance(said, dict):
-            raise CardError([document.finding("SEL001", ["datasets"], "datasets: expected id: digest of each card.")])
-        findings: list[Finding] = []
-        for name, digest in said.items():
-            try:
-                now = self.registry.digest(name)
-            except (NotFoundError, CardError) as error:
-                findings.append(document.finding("SEL002", ["datasets", name], f"{error}"))
-                continue
-            if now != digest:
-                message = f"{name}: the card says something else about the data than when the selection was saved."
-                findings.append(document.finding("SEL003", ["datasets", name], message, "Save the selection anew."))
-        if findings:
-            raise CardError(findings)
-        return Selection(self.registry, [record for record in self.registry.records() if record.id in said])
-
-    def __getitem__(self, dataset: str) -> Dataset:
-        return Dataset(self.registry.path(dataset).stem, self.registry)
-
-    @cached_property
-    def ids(self) -> tuple[str, ...]:
-        """Return the id of every card, readable or not."""
-        return tuple(self.registry.paths)
-
-
-def open_registry(where: str | Path | Sequence[str | Path] | None = None) -> Zoo:
-    """Return the zoo of a registry: folders, ``URL@ref`` of Git or ``packaged``; the first that has an id wins.
-
-    By default what ``CELLZOO_REGISTRY`` lists, else the cards of the package.
-    """
-    return Zoo(open_cards(where))
+        items = [(data.id, data.digest, lambda data=data: data.open(space, progress)) for data in self.values()]
+        return build(Path(path), items, progress)

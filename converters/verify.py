@@ -15,8 +15,8 @@ from ruamel.yaml import YAML
 
 from cellzoo import __version__, settings
 from cellzoo.converters.fetch import Progress, fetch, fetch_unpinned, keep
-from cellzoo.converters.selection import Dataset
 from cellzoo.converters.write import replacing
+from cellzoo.converters.zoo import Dataset
 from cellzoo.errors import CardError, Finding, InputError, IntegrityError, WorldError
 from cellzoo.registry.cards import LabelMap, parse_card
 from cellzoo.registry.catalogue import FOLDERS, Registry
@@ -28,7 +28,7 @@ from cellzoo.registry.schema import DatasetCard, Verified
 from cellzoo.registry.upgrade import upgrade
 
 if TYPE_CHECKING:
-    import anndata
+    import pandas as pd
 
 NEVER_UNKNOWN = ("organism", "tissue", "assay")
 """Fields in which CELLxGENE takes no unknown."""
@@ -84,17 +84,17 @@ def verify(path: Path, folder: Path | None = None, renew: bool = False, progress
     pinned = _fetched(document, before, folder, progress)
     card = _card_with(document, pinned)
     dataset = _Pinned(card.id, registry, card)
-    adata = dataset.load(progress=progress)
-    if findings := judge(adata, card, document, registry.maps(card.id)):
+    data = dataset.open(progress=progress)
+    if findings := judge(data.obs, card, document, registry.maps(card.id)):
         raise CardError(findings)
     seen = Verified(
         date=datetime.now(UTC).date().isoformat(),
         cellzoo=__version__,
-        cells=adata.n_obs,
-        genes=int(adata.var["measured"].sum()),
+        cells=data.n_obs,
+        genes=int(data.var["measured"].sum()),
         gene_space=gene_space(dataset.organism).name,
     )
-    _card_with(document, pinned, adata.n_obs, seen)
+    _card_with(document, pinned, data.n_obs, seen)
     written = before.status != "verified" or before.verified is None or renew or bool(pinned)
     if before.verified and before.status == "verified" and not renew:
         _compare(document, before.verified, seen)
@@ -170,12 +170,11 @@ def _fetch(file: File, folder: Path | None, progress: Progress | None) -> Bytes 
     return fetch_unpinned(file.name, file.url, progress)[1]
 
 
-def judge(adata: anndata.AnnData, card: DatasetCard, document: Document, maps: Mapping[str, LabelMap]) -> list[Finding]:
-    """Return a finding for each term in the cells of streamlined data that CELLxGENE does not allow in its field.
+def judge(obs: pd.DataFrame, card: DatasetCard, document: Document, maps: Mapping[str, LabelMap]) -> list[Finding]:
+    """Return a finding for each term in the columns of streamlined cells that CELLxGENE does not allow in its field.
 
     It stands at the row of the label map that gave the term, else at the field of the card.
     """
-    obs = adata.obs
     kinds = obs["tissue_type"].astype(str)
     findings = []
     for name in (name for name in FIELD_ROOTS if id_column(name) in obs):

@@ -118,9 +118,9 @@ def annotate(
     Without a model the registry's is taken that fits organism and tissue (`hub.choice`); ``uns["cellzoo"]`` says which.
     Other options are those of `Model.annotate`: threshold and layer.
     """
-    from cellzoo.converters.readers import open_h5ad
+    from cellzoo.converters.h5ad import read_h5ad
 
-    adata = open_h5ad(Path(source)) if isinstance(source, str | Path) else source
+    adata = read_h5ad(Path(source)) if isinstance(source, str | Path) else source
     if model is None:
         from cellzoo.hub.choice import choose_for
         from cellzoo.registry.catalogue import open_registry

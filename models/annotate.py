@@ -14,6 +14,7 @@ import scipy.sparse as sp
 
 from cellzoo import __version__
 from cellzoo.converters.counts import find_counts
+from cellzoo.converters.rows import Memory, to_csr
 from cellzoo.converters.streamline import onto_space
 from cellzoo.errors import GenesError, InputError
 from cellzoo.models.model import Model
@@ -61,7 +62,7 @@ def prepare(model: Model, adata: anndata.AnnData, layer: str | None = None) -> Q
         raise GenesError("the file has no genes.")
     found = find_counts(adata, layer)
     source, names, mapping = _named(found.var, model.space)
-    counts, measured = onto_space(found.matrix, mapping, len(model.space))
+    counts, measured = to_csr(onto_space(Memory(found.matrix), mapping)), mapping.measured
     learned = model.learned
     used_genes, carried = int((measured & learned).sum()), float(model.weight[measured].sum())
     if carried < FLOOR:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from cellzoo.converters.selection import Dataset, Zoo
+from cellzoo.converters.zoo import Dataset, Zoo
 from cellzoo.errors import InputError
 from cellzoo.models.recipe import Recipe
 from cellzoo.registry.fields import ORGANISMS, UNKNOWN

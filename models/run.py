@@ -10,7 +10,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from cellzoo.converters.selection import Zoo
+from cellzoo.converters.zoo import Zoo
 from cellzoo.converters.write import replacing
 from cellzoo.errors import InputError
 from cellzoo.models.artifact import read_artifact, write_artifact

@@ -130,6 +130,13 @@ class GeneMapping:
     """(names,) "id", "symbol", "retired", "previous", "alias", or "" where not mapped."""
     report: GeneReport
 
+    @property
+    def measured(self) -> NDArray[np.bool_]:
+        """Return which genes of the space have a name (genes of the space)."""
+        found = np.zeros(len(self.space), dtype=bool)
+        found[self.position[self.position >= 0]] = True
+        return found
+
     def summary(self, examples: int = 10) -> dict[str, Any]:
         """Return plain JSON values: how many names went where, and the first few of each kind that was not mapped."""
         placed = self.position[self.position >= 0]

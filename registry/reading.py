@@ -10,26 +10,46 @@ from pydantic import Field, model_validator
 from cellzoo.registry.parts import FileName, Strict, Text
 
 
-class Matrix(Strict):
-    """Where the expression matrix is."""
+class Place(Strict):
+    """A file of the card, or a member of an archive."""
 
     file: FileName
-    """Which file holds it."""
+    """Which file of the card."""
+    member: Text | None = None
+    """Path inside a zip or tar file; ``*`` stands for any part of a name, each match is read and their cells joined."""
+
+
+class Names(Place):
+    """Names of the cells or features of a matrix that has none itself."""
+
+    column: Annotated[int, Field(ge=0, strict=True)] | Text = 0
+    """Column with the names: its position from 0, or its name where the file has a header."""
+
+
+class Matrix(Place):
+    """Where the expression matrix is."""
+
     object: Text | None = None
-    """Path of the object inside an R file, parts joined by ``/``."""
+    """Path inside the file, parts joined by ``/``: an R object (a matrix, or one that holds cells), a modality of
+    h5mu, a genome of 10x HDF5, the column of values of a table of triplets."""
+    cells: Names | None = None
+    """Names of the cells of an mtx; found beside the matrix where a 10x folder has its usual names. Of a table of
+    triplets their column, of a loom their attribute."""
+    features: Names | None = None
+    """Names of the features, with the further columns that their file has; where they are, as for the cells."""
     orientation: Literal["genes_by_cells", "cells_by_genes"] = "cells_by_genes"
     """Which axis comes first in the file."""
     separator: Literal["comma", "tab", "space"] | None = None
     """Column separator of a delimited table; found from the file name where left out."""
 
 
-class ObsTable(Strict):
-    """A table of cells, joined to the matrix by the cell's name."""
+class ObsTable(Place):
+    """A table of cells, joined to the matrix by the cell's name: delimited text, an R data frame or an Excel sheet."""
 
-    file: FileName
-    """Which file holds it."""
     object: Text | None = None
     """Path of the data frame inside an R file, parts joined by ``/``."""
+    sheet: Text | None = None
+    """Sheet of an Excel file; the first where left out."""
     separator: Literal["comma", "tab", "space"] | None = None
     """Column separator of a delimited table; found from the file name where left out."""
     index: Text | None = None
@@ -87,11 +107,14 @@ class Read(Strict):
     """How the files are read; declarative, no code."""
 
     format: Format
-    """h5ad: AnnData; rdata: R's .rda, .RData, .rds; table: delimited text, gzip allowed; others are not read yet."""
+    """h5ad, h5mu, loom, zarr (AnnData in a zip or tar); 10x_h5 and 10x_mtx: Cell Ranger; mtx: Matrix Market with files
+    of names; rdata: R's .rda, .RData, .rds; table: delimited text, gzip allowed."""
     matrix: Matrix
     """The expression matrix."""
     layers: dict[Text, Matrix] = Field(default_factory=dict)
     """Further matrices with the same cells and genes, by the name that `layers` of the card refers to."""
+    modalities: dict[Literal["protein", "peak"], Matrix] = Field(default_factory=dict)
+    """Further matrices with the same cells and features of another type; 10x files need none, they say it per feature."""
     obs: Obs = Obs()
     """The columns of cells."""
     keep: Keep | None = None

@@ -15,7 +15,7 @@ from pydantic import StrictBool
 from cellzoo.errors import InputError
 from cellzoo.registry.cells import Cells, SampleCells, TermField
 from cellzoo.registry.parts import Count, Day, File, FileName, Identifier, Strict, Study, Text
-from cellzoo.registry.reading import Counts, Genes, Layers, Read, Spatial, Vdj
+from cellzoo.registry.reading import Counts, Genes, Layers, Matrix, Read, Spatial, Vdj
 
 Location = tuple[str | int, ...]
 Problem = tuple[Location, str]
@@ -162,8 +162,14 @@ class DatasetCard(Strict):
         for place, read in reads:
             if read is None:
                 continue
-            yield (*place, "matrix", "file"), read.matrix.file
-            yield from (((*place, "layers", name, "file"), layer.file) for name, layer in read.layers.items())
+            matrices: dict[Location, Matrix] = {("matrix",): read.matrix}
+            matrices |= {("layers", name): matrix for name, matrix in read.layers.items()}
+            matrices |= {("modalities", name): matrix for name, matrix in read.modalities.items()}
+            for part, matrix in matrices.items():
+                yield (*place, *part, "file"), matrix.file
+                for axis in ("cells", "features"):
+                    if names := getattr(matrix, axis):
+                        yield (*place, *part, axis, "file"), names.file
             if read.obs.table:
                 yield (*place, "obs", "table", "file"), read.obs.table.file
             for name, column in read.obs.columns.items():

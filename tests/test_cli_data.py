@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from cellzoo.cli import main
 from cellzoo.converters import fetch as fetching
-from cellzoo.converters.selection import open_registry
+from cellzoo.converters.zoo import open_registry
 from cellzoo.registry.catalogue import PACKAGED
 from cellzoo.registry.schema import DatasetCard
 from cellzoo.settings import home

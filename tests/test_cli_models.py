@@ -28,13 +28,13 @@ def call(*words: object):
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a trained run and ten of its cells."""
-    from cellzoo.converters.selection import open_registry
+    from cellzoo.converters.zoo import open_registry
 
     folder = tmp_path_factory.mktemp("desk")
     (folder / "recipe.yaml").write_text(RECIPE)
     done = call("train", folder / "recipe.yaml", "-o", folder / "run")
     assert done.exit_code == 0, done.output
-    source = open_registry()["pbmc68k-reduced"].source()[:40]
+    source = open_registry()["pbmc68k-reduced"].source().to_anndata()[:40]
     cells = anndata.AnnData(
         source.X, obs=pd.DataFrame(index=source.obs_names), var=pd.DataFrame(index=source.var_names)
     )

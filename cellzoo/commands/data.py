@@ -41,7 +41,8 @@ def demo(out: Path, study_split: bool) -> None:
     click.echo(page)
 
 
-def _filters(command: Callable[..., None]) -> Callable[..., None]:
+def filters(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command an option for each field of terms; it gets those that were used as ``wanted``."""
     for name in reversed(FILTERS):
         words = f"{name.replace('-', ' ').capitalize()}: id or label of a term."
         command = click.option(f"--{name}", type=Words, help=words)(command)
@@ -56,7 +57,7 @@ def _filters(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.command(cls=Command)
 @click.argument("text", nargs=-1, type=Words)
-@_filters
+@filters
 @click.option("--status", type=click.Choice(["imported", "verified", "broken"]), help="Only cards of this status.")
 @click.option("--facets", "facet", type=click.Choice(FILTERS), help="Count data sets and cells by a field instead.")
 @click.option("--save", type=FileIn, help="Write the selection to a small YAML that Zoo.selection reads.")
@@ -83,14 +84,14 @@ def datasets(  # noqa: PLR0913, PLR0917
     if facet:
         _show_facets(chosen.facets(facet.replace("-", "_")), as_json)
     elif as_json:
-        click.echo(json.dumps([_listed(record) for record in chosen.records], indent=1))
+        click.echo(json.dumps([listed(record) for record in chosen.records], indent=1))
     elif chosen:
         _show_datasets(chosen.records)
     else:
         say("No data set matches.")
 
 
-def _listed(record: Record) -> dict[str, Any]:
+def listed(record: Record) -> dict[str, Any]:
     """Return a record as the listing shows it: labels by field, and the ids of the terms beside them."""
     plain = asdict(record)
     for hidden in ("text", "labels"):
@@ -148,9 +149,14 @@ def show(name: str, history: bool, registry: tuple[str, ...], as_json: bool) -> 
 
 @click.command(cls=Command)
 @click.argument("dataset", nargs=-1, required=True, type=Words)
-@click.option("-o", "--out", type=FileIn, required=True, help="Folder for the h5ad files.")
+@click.option("-o", "--out", type=FileIn, required=True, help="Folder for the h5ad files; h5mu with antibodies or peaks.")
+@click.option(
+    "--schema",
+    type=click.Choice(["cellxgene", "sfaira"]),
+    help="Spell the file as CELLxGENE 7.1 (portal labels included) or sfaira has it; by default the streamlined form.",
+)
 @registry_option
-def get(dataset: tuple[str, ...], out: Path, registry: tuple[str, ...]) -> None:
+def get(dataset: tuple[str, ...], out: Path, schema: str | None, registry: tuple[str, ...]) -> None:
     """Fetch data sets, verify, read and streamline them, and write one h5ad each."""
     from cellzoo.converters.write import check_writable
 
@@ -161,15 +167,14 @@ def get(dataset: tuple[str, ...], out: Path, registry: tuple[str, ...]) -> None:
             one = zoo[name]
             check_writable(out / f"{name}.h5ad")
             with bars() as progress:
-                adata = one.load(progress=progress)
-                path = one.write(adata, out)
+                path, data = one.write(out, schema or "", progress)
         except CellzooError as error:  # one that fails never stops the others
             if len(dataset) == 1:
                 raise
             click.echo(f"Error: {name}: {error}", err=True)
             failed = max(failed, error.exit_code)
             continue
-        report(name, adata)
+        report(name, data)
         click.echo(path)
     if failed:
         sys.exit(failed)

@@ -207,14 +207,14 @@ def _query(
     registry: tuple[str, ...] = (),
 ) -> tuple[anndata.AnnData, Any]:
     """Return the cells and the model, chosen where none is given; what can be refused is refused before any work."""
-    from cellzoo.converters.readers import open_h5ad
+    from cellzoo.converters.h5ad import read_h5ad
     from cellzoo.converters.write import check_writable
     from cellzoo.hub.release import from_pretrained
 
     if out.resolve() == source.resolve():
         raise click.UsageError(f"{out}: is the input; give another file, the input is never overwritten.")
     check_writable(out)
-    adata = open_h5ad(source)
+    adata = read_h5ad(source)
     if model is None and choose:
         choice = choose(adata)
         model, remote = choice.pinned, remote or choice.remote

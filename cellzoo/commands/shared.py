@@ -15,7 +15,7 @@ from cellzoo.console import say
 from cellzoo.errors import CardError, CellzooError, WorldError
 
 if TYPE_CHECKING:
-    from cellzoo.converters.selection import Zoo
+    from cellzoo.converters.zoo import Zoo
     from cellzoo.registry.catalogue import Registry
 
 LONGEST = 500
@@ -78,7 +78,7 @@ class Group(click.Group):
 
 def open_zoo(registry: tuple[str, ...]) -> Zoo:
     """Return the zoo of the registries that were asked for."""
-    from cellzoo.converters.selection import Zoo
+    from cellzoo.converters.zoo import Zoo
 
     return Zoo(open_cards(registry))
 

@@ -33,7 +33,7 @@ PAPER = ["--authors", "Doe et al.", "--year", "2024"]
 def desk(tmp_path_factory):
     """A folder with files as labs and atlases have them, made of packaged and published cells."""
     folder = tmp_path_factory.mktemp("desk")
-    full = cellzoo.open_registry()["pbmc68k-reduced"].source()
+    full = cellzoo.open_registry()["pbmc68k-reduced"].source().to_anndata()
     lab = anndata.AnnData(
         np.log1p(full.X[:90].toarray()).astype("f4"), full.obs[["bulk_labels"]][:90].copy(), full.var[[]]
     )

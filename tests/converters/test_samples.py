@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from cellzoo.cli import main
-from cellzoo.converters.selection import open_registry
+from cellzoo.converters.zoo import open_registry
 from cellzoo.errors import InputError
 
 CARD = """\
@@ -124,7 +124,9 @@ def test_each_sample_has_a_report_and_a_layer_that_others_lack_is_named(zoo):
 def test_get_reports_each_sample(zoo, tmp_path):
     done = CliRunner().invoke(main, ["get", "two-organs", "-o", str(tmp_path), "--registry", str(zoo.registry.root)])
     assert done.exit_code == 0, done.output
-    assert [line.split(":")[0] for line in done.stderr.splitlines()] == ["two-organs lung", "two-organs spleen"]
+    lung, spleen, layers = done.stderr.splitlines()
+    assert [lung.split(":")[0], spleen.split(":")[0]] == ["two-organs lung", "two-organs spleen"]
+    assert layers.startswith("two-organs spleen: layers that other samples lack, left out: ")
     assert anndata.read_h5ad(tmp_path / "two-organs.h5ad").n_obs == 5
 
 

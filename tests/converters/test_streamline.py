@@ -11,15 +11,21 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cellzoo.converters.celldata import CellData
 from cellzoo.converters.streamline import streamline
 from cellzoo.errors import CardError, CountsError, GenesError, InputError
 from cellzoo.registry.cards import load_map
 from cellzoo.registry.fields import allowed
 from cellzoo.registry.genes import gene_space, map_genes
 from cellzoo.registry.ontology import term_ontology
+from cellzoo.registry.reading import Spatial
 
 SPACE = gene_space("NCBITaxon:9606")
 TERM_FIELDS = ("organism", "tissue", "assay", "cell_type", "disease", "development_stage", "sex")
+
+
+def streamlined(source, card, maps, space=SPACE):
+    return streamline(CellData.of(source), card, maps, space).to_anndata()
 
 
 # the real one
@@ -28,7 +34,7 @@ TERM_FIELDS = ("organism", "tissue", "assay", "cell_type", "disease", "developme
 @pytest.fixture(scope="module")
 def pbmc3k(packaged, real):
     """Return the streamlined data; do not change it."""
-    return streamline(real("tenx-pbmc3k"), packaged.card("tenx-pbmc3k"), packaged.maps("tenx-pbmc3k"), SPACE)
+    return streamlined(real("tenx-pbmc3k"), packaged.card("tenx-pbmc3k"), packaged.maps("tenx-pbmc3k"))
 
 
 def test_real_counts_are_integers_over_the_whole_space(pbmc3k):
@@ -148,7 +154,7 @@ def run(card, label_map):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # names that are listed twice
             source = anndata.AnnData(X, obs=obs, var=pd.DataFrame(index=pd.Index(names, dtype=object)))
-        return streamline(source, on, {label_map.path.name: label_map}, SPACE)
+        return streamlined(source, on, {label_map.path.name: label_map})
 
     return run
 
@@ -224,7 +230,7 @@ def shuffled(draw):
     cells = draw(st.integers(1, 6))
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     counts = random.poisson(1.0, size=(cells, len(names)))
-    counts[0, 0] = 1
+    counts[0, names.index("CD3E")] = 1
     return counts, names, draw(st.permutations(range(cells))), draw(st.permutations(range(len(names))))
 
 
@@ -311,7 +317,7 @@ def test_a_label_map_that_was_not_given_is_refused(card):
         var=pd.DataFrame(index=["CD3E"]),
     )
     with pytest.raises(InputError, match="cells.cell_type: the label map made-up.cell_type.tsv was not given"):
-        streamline(source, card, {}, SPACE)
+        streamlined(source, card, {})
 
 
 def test_a_gene_space_of_another_organism_is_refused(card, label_map):
@@ -321,11 +327,11 @@ def test_a_gene_space_of_another_organism_is_refused(card, label_map):
         var=pd.DataFrame(index=["CD3E"]),
     )
     with pytest.raises(InputError, match="the names are of NCBITaxon:9606, the gene space mus_musculus-"):
-        streamline(source, card, {label_map.path.name: label_map}, gene_space("NCBITaxon:10090"))
+        streamlined(source, card, {label_map.path.name: label_map}, gene_space("NCBITaxon:10090"))
 
 
 def test_columns_that_no_field_uses_are_named_in_the_report(mirror, monkeypatch):
-    from cellzoo.converters.selection import open_registry
+    from cellzoo.converters.zoo import open_registry
 
     monkeypatch.setenv("CELLZOO_MIRROR", str(mirror))
     report = json.loads(open_registry()["pbmc68k-reduced"].load().uns["cellzoo"]["report"])
@@ -340,3 +346,147 @@ def test_cells_without_a_label_are_what_the_row_for_them_says(run, label_map, mo
     made = run(COUNTS, NAMES, labels=("B", None, "T"))
     assert list(made.obs["cell_type"]) == ["B cell", "unknown", "T cell"]
     assert list(made.obs["cell_type_original"]) == ["B", "(none)", "T"]
+
+
+# laws
+
+
+@settings(max_examples=50)
+@given(shuffled())
+def test_streamlined_data_are_streamlined_to_themselves(run, make_card, made):
+    counts, names, *_ = made
+    size = len(counts)
+    once = run(
+        counts, names, np.resize(["B", "T", "?"], size), np.resize(["d1", "d2"], size), [f"c{n}" for n in range(size)]
+    )
+    again = streamlined(
+        once,
+        make_card(
+            size,
+            {"file": "x.h5ad"},
+            genes={"ensembl": "index"},
+            cell_type={"column": "cell_type_ontology_term_id", "holds": "ids"},
+            donor_id={"column": "donor_id"},
+        ),
+        {},
+    )
+    assert (again.X != once.X).nnz == 0
+    assert again.var["feature_name"].equals(once.var["feature_name"])
+    for column in once.obs.columns.drop("cell_type_original"):
+        assert again.obs[column].astype(str).tolist() == once.obs[column].astype(str).tolist(), column
+
+
+@settings(max_examples=50)
+@given(shuffled())
+def test_the_counts_of_every_gene_that_is_mapped_are_preserved_exactly(run, made):
+    counts, names, *_ = made
+    size = len(counts)
+    streamed = run(counts, names, np.resize(["B"], size), np.resize(["d"], size), [f"c{n}" for n in range(size)])
+    position = np.asarray(map_genes(names, "NCBITaxon:9606", SPACE).position)
+    wanted = np.zeros((size, len(SPACE)))
+    for column, at in enumerate(position):
+        if at >= 0:
+            wanted[:, at] += counts[:, column]
+    assert streamed.X.toarray().tolist() == wanted.tolist()
+
+
+# what travels along
+
+
+@pytest.fixture
+def source():
+    """Return three cells with layers, places, an embedding and a feature that is counted twice."""
+    names = ["CD3E", "HLA-A", "MS4A1", ID["CD3E"]]
+    counts = np.array([[1, 2, 0, 4], [0, 3, 5, 0], [6, 0, 1, 1]], dtype=np.float32)
+    obs = pd.DataFrame(
+        {"label": ["B", "T", "B"], "donor": list("xyz"), "row": [1.5, 2.5, 3.5], "col": [9, 8, 7]},
+        index=["c1", "c2", "c3"],
+    )
+    adata = anndata.AnnData(sp.csr_matrix(counts), obs=obs, var=pd.DataFrame(index=names))
+    adata.layers["u"] = sp.csr_matrix(counts * 2)
+    adata.layers["logcounts"] = np.log1p(counts)
+    adata.layers["velo"] = counts - 3
+    adata.obsm["X_umap"] = np.arange(6.0).reshape(3, 2)
+    adata.uns = {"spatial": {"is_single": True}, "neighbors": {"k": 5}}
+    return adata
+
+
+def test_every_layer_is_on_the_genes_of_the_space(source, make_card):
+    card = make_card(
+        3,
+        {"file": "x.h5ad"},
+        layers={"unspliced_counts": "u", "processed": "logcounts"},
+        cell_type={"term": "CL:0000236", "label": "B cell"},
+    )
+    made = streamlined(source, card, {})
+    at = {symbol: SPACE.symbols.tolist().index(symbol) for symbol in ("CD3E", "HLA-A", "MS4A1")}
+    assert set(made.layers) == {"unspliced_counts", "processed", "velo"}
+    assert made.layers["unspliced_counts"][:, at["CD3E"]].toarray().ravel().tolist() == [10, 0, 14], "counts add up"
+    assert (
+        made.layers["processed"][:, at["HLA-A"]].toarray().ravel().tolist() == np.log1p([2, 3, 0]).astype("f4").tolist()
+    )
+    assert made.layers["velo"][:, at["MS4A1"]].toarray().ravel().tolist() == [-3, 2, -2]
+    assert made.layers["processed"][:, at["CD3E"]].nnz == 0, "logarithms do not"
+    report = json.loads(made.uns["cellzoo"]["report"])
+    assert report["genes_without_value_in_layer"] == {"processed": 1, "velo": 1}
+
+
+def test_embeddings_and_places_in_the_tissue_survive(source, make_card):
+    card = make_card(3, {"file": "x.h5ad"}, cell_type={"term": "CL:0000236", "label": "B cell"})
+    card = card.model_copy(update={"spatial": Spatial(x="row", y="col", array_row="col")})
+    made = streamlined(source, card, {})
+    assert made.obsm["X_umap"].tolist() == source.obsm["X_umap"].tolist()
+    assert made.obsm["spatial"].tolist() == [[1.5, 9], [2.5, 8], [3.5, 7]]
+    assert made.obs["array_row"].tolist() == [9, 8, 7]
+    assert made.uns["spatial"] == {"is_single": True}
+    report = json.loads(made.uns["cellzoo"]["report"])
+    assert report["uns_left_out"] == ["neighbors"]
+    assert report["columns_left_out"] == ["donor", "label"]
+
+
+def test_antibodies_and_peaks_are_modalities_of_their_own(make_card):
+    var = pd.DataFrame({"kind": ["gene", "protein", "gene", "peak"]}, index=["CD3E", "CD3", "GAPDH", "chr1:1-100"])
+    X = sp.csr_matrix(np.array([[1, 20, 3, 1], [4, 50, 6, 0]], dtype=np.float32))
+    adata = anndata.AnnData(X, obs=pd.DataFrame(index=["a", "b"]), var=var)
+    card = make_card(2, {"file": "x.h5ad"}, genes={"symbol": "index", "feature_type_column": "kind"})
+    made = streamline(CellData.of(adata), card, {}, SPACE)
+    assert by_symbol(made.to_anndata()) == {"CD3E": [1, 4], "GAPDH": [3, 6]}
+    assert {name: list(part.var.index) for name, part in made.modalities.items()} == {
+        "protein": ["CD3"],
+        "peak": ["chr1:1-100"],
+    }
+    assert made.modalities["protein"].to_anndata().X.toarray().tolist() == [[20], [50]]
+    assert made.to_mudata().shape == (2, len(SPACE) + 2)
+    report = json.loads(made.uns["cellzoo"]["report"])
+    assert report["modalities"] == {"protein": 1, "peak": 1}
+    assert report["genes"]["unmapped"]["number"] == 0, "an antibody is no unknown gene"
+
+
+def test_data_of_peaks_alone_have_no_genes(make_card):
+    adata = anndata.AnnData(
+        sp.csr_matrix(np.eye(2, dtype=np.float32)),
+        obs=pd.DataFrame(index=["a", "b"]),
+        var=pd.DataFrame(index=["chr1:1-9", "chr2:1-9"]),
+    )
+    made = streamline(
+        CellData.of(adata),
+        make_card(2, {"file": "x.h5ad"}, genes={"symbol": "index", "feature_type": "peak"}),
+        {},
+        SPACE,
+    )
+    assert (made.X, made.n_vars, list(made.modalities)) == (None, 0, ["peak"])
+
+
+def test_several_diseases_of_one_cell_are_kept(make_card):
+    adata = anndata.AnnData(
+        sp.csr_matrix(np.ones((3, 1), dtype=np.float32)),
+        obs=pd.DataFrame({"d": ["MONDO:0005148 || MONDO:0005015", "MONDO:0005148", "PATO:0000461"]}, index=list("abc")),
+        var=pd.DataFrame(index=["CD3E"]),
+    )
+    made = streamlined(adata, make_card(3, {"file": "x.h5ad"}, disease={"column": "d", "holds": "ids"}), {})
+    assert made.obs["disease_ontology_term_id"].tolist()[0] == "MONDO:0005015 || MONDO:0005148", "sorted"
+    assert made.obs["disease"].tolist() == [
+        "diabetes mellitus || type 2 diabetes mellitus",
+        "type 2 diabetes mellitus",
+        "normal",
+    ]

@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 
 from cellzoo.cli import main
 from cellzoo.converters.fetch import sha256_of
-from cellzoo.converters.selection import open_registry
+from cellzoo.converters.zoo import open_registry
 from cellzoo.errors import InputError, NotFoundError
 from cellzoo.hub.entry import About, enter
 from cellzoo.hub.release import push

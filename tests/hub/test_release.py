@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import cellzoo
-from cellzoo.converters.selection import open_registry
+from cellzoo.converters.zoo import open_registry
 from cellzoo.errors import InputError, IntegrityError, NotFoundError
 from cellzoo.hub.names import parse
 from cellzoo.hub.release import push
@@ -35,7 +35,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def cells():
-    source = open_registry()["pbmc68k-reduced"].source()[:50]
+    source = open_registry()["pbmc68k-reduced"].source().to_anndata()[:50]
     return anndata.AnnData(source.X, obs=pd.DataFrame(index=source.obs_names), var=pd.DataFrame(index=source.var_names))
 
 

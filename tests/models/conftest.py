@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cellzoo.converters.selection import Zoo, open_registry
+from cellzoo.converters.zoo import Zoo, open_registry
 from cellzoo.models.data import TrainingData
 from cellzoo.models.model import Model
 from cellzoo.models.recipe import Recipe
@@ -42,7 +42,7 @@ def model(trained: tuple[Path, Model, TrainingData]) -> Model:
 @pytest.fixture(scope="session")
 def source(zoo: Zoo) -> anndata.AnnData:
     """The packaged cells as a stranger would have them: raw counts, gene symbols, nothing else."""
-    full = zoo["pbmc68k-reduced"].source()
+    full = zoo["pbmc68k-reduced"].source().to_anndata()
     return anndata.AnnData(full.X, obs=pd.DataFrame(index=full.obs_names), var=pd.DataFrame(index=full.var_names))
 
 

@@ -1,0 +1,1 @@
+"""How each file format is read into `CellData`: one module per family of formats."""

@@ -1,0 +1,246 @@
+"""AnnData in HDF5: read whole or by ranges of cells, written block by block; several modalities are written as h5mu."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anndata
+import numpy as np
+import pandas as pd
+from pandas.api.types import infer_dtype
+
+from cellzoo import __version__
+from cellzoo.converters.celldata import MODALITIES, CellData, Raw
+from cellzoo.converters.rows import Rows, Stored, blocks
+from cellzoo.converters.transpose import turned
+from cellzoo.converters.write import replacing
+from cellzoo.errors import InputError
+
+if TYPE_CHECKING:
+    import h5py
+
+HDF5 = b"\x89HDF\r\n\x1a\n"
+CHUNK = 2**16
+"""Values in one compressed piece of a matrix."""
+USER_BLOCK = 512
+"""Bytes before the HDF5 of an h5mu, where mudata looks for the name of the format."""
+H5MU = "0.1.0"
+AXES = ("obsm", "varm", "obsp", "varp")
+
+
+def read_h5ad(path: Path) -> anndata.AnnData:
+    """Return an h5ad file in memory; what is not one is an `InputError`, not a stack of HDF5 errors."""
+    _check(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # old files: index types, deprecated encodings
+            return anndata.read_h5ad(path)
+    except Exception as error:  # h5py and anndata raise many kinds
+        raise InputError(f"{path}: cannot be read as h5ad: {error}. The file may be truncated.") from error
+
+
+def open_h5ad(path: Path) -> CellData:
+    """Return an h5ad file with its axes in memory and its matrices by ranges of cells; `InputError` as `read_h5ad`.
+
+    Files of before anndata 0.7 are read whole.
+    """
+    import h5py
+
+    _check(path)
+    try:
+        with h5py.File(path) as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if isinstance(file.get("obs"), h5py.Group) and isinstance(file.get("var"), h5py.Group):
+                return open_group(path, file)
+    except Exception as error:
+        raise InputError(f"{path}: cannot be read as h5ad: {error}. The file may be truncated.") from error
+    return CellData.of(read_h5ad(path))
+
+
+def open_group(path: Path, group: h5py.Group, matrix: Callable[[Path, Any], Rows] | None = None) -> CellData:
+    """Return the AnnData in a group of an HDF5 file: the whole file, or a modality of h5mu.
+
+    ``matrix`` opens a matrix where the group is not of HDF5 but of Zarr.
+    """
+    from anndata.io import read_elem
+
+    matrix = matrix or stored
+
+    def parts(name: str) -> dict[str, Any]:
+        return {key: read_elem(group[name][key]) for key in group.get(name, ())}
+
+    raw = None
+    if "raw" in group and _has_values(group["raw"]):
+        varm = {key: read_elem(group["raw/varm"][key]) for key in group.get("raw/varm", ())}
+        raw = Raw(matrix(path, group["raw/X"]), read_elem(group["raw/var"]), varm)
+    return CellData(
+        obs=read_elem(group["obs"]),
+        var=read_elem(group["var"]),
+        X=matrix(path, group["X"]) if "X" in group and _has_values(group["X"]) else None,
+        layers={name: matrix(path, group["layers"][name]) for name in group.get("layers", ())},
+        raw=raw,
+        uns=read_elem(group["uns"]) if "uns" in group else {},
+        **{name: parts(name) for name in AXES},
+    )
+
+
+def _has_values(node: Any) -> bool:
+    return str(node.attrs.get("encoding-type", "")) != "null"
+
+
+def stored(path: Path, node: h5py.Group | h5py.Dataset) -> Rows:
+    """Return a matrix of an HDF5 file by ranges of cells; a column-wise one is turned first."""
+    kind = str(node.attrs.get("encoding-type", node.attrs.get("h5sparse_format", "")))
+    if not kind.startswith("csc"):
+        return Stored(path, node.name)
+    shape = node.attrs.get("shape", node.attrs.get("h5sparse_shape"))
+    return turned(node["indptr"][:], node["indices"], node["data"], int(shape[0]))
+
+
+def _check(path: Path) -> None:
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file.")
+    with path.open("rb") as stream:
+        head = stream.read(8)
+    if head != HDF5:
+        raise InputError(f"{path}: is not an h5ad file: it starts with {head[:8]!r}, HDF5 starts with \\x89HDF.")
+
+
+def write_h5ad(data: CellData, path: Path) -> Path:
+    """Write data block by block, gzip-compressed, and return the path; with further modalities an h5mu is written."""
+    import h5py
+
+    with replacing(path) as temporary, _Disk(temporary, "w+") as disk:
+        with h5py.File(disk, "w", userblock_size=USER_BLOCK if data.modalities else None) as file:
+            if data.modalities:
+                _write_h5mu(data, file, disk.check)
+            else:
+                write_group(data, file, disk.check)
+        if data.modalities:
+            disk.seek(0)
+            disk.write(f"MuData (format-version={H5MU};creator=cellzoo;creator-version={__version__})".encode())
+        disk.check()
+    return path
+
+
+class _Disk(io.FileIO):
+    """A file that remembers when it could not be written: HDF5 crashes the process when told so as it closes."""
+
+    failed: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        """Write all of ``data``, or forget it where the disk is full."""
+        left = memoryview(data).cast("B")
+        size = len(left)
+        with self._remembering():
+            while left and not self.failed:
+                left = left[super().write(left) :]
+        return size
+
+    def truncate(self, size: int | None = None) -> int:
+        """Set the size of the file, or leave it where the disk is full."""
+        with self._remembering():
+            super().truncate(size)
+        return size or 0
+
+    def flush(self) -> None:
+        """Do nothing: every write has been made."""
+
+    @contextmanager
+    def _remembering(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self.failed = self.failed or error
+
+    def check(self) -> None:
+        """Raise what kept the file from being written."""
+        if self.failed:
+            raise self.failed
+
+
+def write_group(data: CellData, group: h5py.Group, check: Callable[[], None] = lambda: None) -> None:
+    """Write data as an AnnData into a group of an HDF5 file; ``check`` is called after each block."""
+    group.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
+    _write(group, "obs", data.obs)
+    _write(group, "var", data.var)
+    if data.X is not None:
+        write_rows(group, "X", data.X, check)
+    _write(group, "layers", {})
+    for name, rows in data.layers.items():
+        write_rows(group["layers"], name, rows, check)
+    if data.raw is not None:
+        raw = group.create_group("raw")
+        raw.attrs.update({"encoding-type": "raw", "encoding-version": "0.1.0"})
+        write_rows(raw, "X", data.raw.X, check)
+        _write(raw, "var", data.raw.var)
+        _write(raw, "varm", data.raw.varm)
+    for name in AXES:
+        _write(group, name, getattr(data, name))
+    _write(group, "uns", data.uns)
+
+
+def _write(group: h5py.Group, name: str, value: Any) -> None:
+    from anndata.io import write_elem
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # keys with a slash, nullable strings
+        try:
+            write_elem(group, name, value, dataset_kwargs={"compression": "gzip"} if name in AXES else {})
+        except (TypeError, ValueError, NotImplementedError) as error:
+            mixed = (
+                [repr(key) for key in value if str(infer_dtype(value[key])).startswith("mixed")]
+                if isinstance(value, pd.DataFrame)
+                else []
+            )
+            where = f" in column {', '.join(mixed)}" if mixed else ""
+            message = f"cannot be written to HDF5: {error}{where}. Make it text, numbers or categories of one type."
+            raise InputError(f"{group.name.rstrip('/')}/{name}: {message}") from error
+
+
+def write_rows(group: h5py.Group, name: str, rows: Rows, check: Callable[[], None] = lambda: None) -> None:
+    """Write a matrix as a CSR group of AnnData, block by block; ``check`` is called after each."""
+    node = group.create_group(name)
+    node.attrs.update({"encoding-type": "csr_matrix", "encoding-version": "0.1.0"})
+    node.attrs["shape"] = np.asarray(rows.shape, dtype=np.int64)
+    growing: Mapping[str, Any] = {"shape": (0,), "maxshape": (None,), "chunks": (CHUNK,), "compression": "gzip"}
+    values = node.create_dataset("data", dtype=rows.dtype, **growing)
+    features = node.create_dataset("indices", dtype=np.int32, **growing)
+    ends = np.zeros(rows.shape[0] + 1, dtype=np.int64)
+    for start, block in blocks(rows):
+        filled = int(ends[start])
+        ends[start + 1 : start + block.shape[0] + 1] = filled + block.indptr[1:]
+        for node_part, new in ((values, block.data), (features, block.indices)):
+            node_part.resize((filled + block.nnz,))
+            node_part[filled:] = new
+        check()
+    node.create_dataset("indptr", data=ends, compression="gzip")
+
+
+def _write_h5mu(data: CellData, file: h5py.File, check: Callable[[], None]) -> None:
+    """Write the modalities, and above them what `mudata` expects to find about all of them."""
+    import mudata
+
+    parts = {MODALITIES["gene"]: data.with_(modalities={})}
+    parts |= {MODALITIES[name]: part for name, part in data.modalities.items()}
+    empty = {
+        name: anndata.AnnData(obs=pd.DataFrame(index=part.obs.index), var=pd.DataFrame(index=part.var.index))
+        for name, part in parts.items()
+    }
+    with mudata.set_options(pull_on_update=False), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        whole = mudata.MuData(empty)
+    file.attrs.update({"encoding-type": "MuData", "encoding-version": H5MU, "axis": 0})
+    for name, value in {"obs": whole.obs, "var": whole.var, "uns": {}}.items():
+        _write(file, name, value)
+    for name in (*AXES, "obsmap", "varmap"):
+        _write(file, name, dict(getattr(whole, name)))
+    mod = file.create_group("mod")
+    mod.attrs["mod-order"] = list(parts)
+    for name, part in parts.items():
+        write_group(part, mod.create_group(name), check)

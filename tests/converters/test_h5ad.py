@@ -1,0 +1,214 @@
+"""h5ad: what is written is what anndata reads, what anndata writes is what is opened, block by block."""
+
+import subprocess
+import sys
+
+import anndata
+import h5py
+import mudata
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+
+from cellzoo.converters.celldata import CellData, stack
+from cellzoo.converters.h5ad import open_h5ad, read_h5ad, write_h5ad
+from cellzoo.converters.rows import Mapped, Memory, Stored
+from cellzoo.errors import InputError, WorldError
+
+
+@pytest.fixture
+def adata():
+    random = np.random.default_rng(0)
+    X = sp.random(300, 20, 0.2, format="csr", random_state=0, dtype=np.float32)
+    obs = pd.DataFrame(
+        {
+            "cell_type": pd.Categorical(
+                random.choice(["B cell", "T cell"], 300), categories=["T cell", "B cell", "none"]
+            ),
+            "age": random.integers(0, 90, 300),
+            "score": random.normal(size=300),
+            "name": [f"n{n}" for n in range(300)],
+            "doublet": random.random(300) < 0.1,
+        },
+        index=pd.Index([f"c{n}" for n in range(300)], name="barcode"),
+    )
+    var = pd.DataFrame({"symbol": [f"s{n}" for n in range(20)]}, index=[f"g{n}" for n in range(20)])
+    adata = anndata.AnnData(X, obs=obs, var=var, layers={"spliced": X * 2, "dense": X.toarray()})
+    adata.obsm["X_umap"] = random.normal(size=(300, 2))
+    adata.obsm["frame"] = pd.DataFrame({"a": range(300)}, index=obs.index)
+    adata.varm["loadings"] = random.normal(size=(20, 3))
+    adata.obsp["distances"] = sp.random(300, 300, 0.01, format="csr", random_state=1)
+    adata.varp["graph"] = np.eye(20)
+    adata.uns = {"title": "x", "colors": np.array(["#000000"]), "nested": {"a": 1, "b": [1.5, 2.5]}}
+    adata.raw = anndata.AnnData(
+        sp.hstack([X, X]).tocsr(), obs=obs, var=pd.DataFrame(index=[f"r{n}" for n in range(40)])
+    )
+    return adata
+
+
+def same(one, other):
+    """Hold every part of two AnnData against each other."""
+    assert (one.X != other.X).nnz == 0
+    assert one.X.dtype == other.X.dtype
+    pd.testing.assert_frame_equal(one.obs, other.obs)
+    pd.testing.assert_frame_equal(one.var, other.var)
+    for axis in ("layers", "obsm", "varm", "obsp", "varp"):
+        ours, theirs = getattr(one, axis), getattr(other, axis)
+        assert set(ours) == set(theirs), axis
+        for name in ours:
+            pair = [
+                value.toarray() if sp.issparse(value) else np.asarray(value) for value in (ours[name], theirs[name])
+            ]
+            np.testing.assert_array_equal(*pair)
+    assert (one.raw.X != other.raw.X).nnz == 0
+    assert one.raw.var.index.equals(other.raw.var.index)
+    assert set(one.uns) == set(other.uns)
+    assert one.uns["nested"]["a"] == other.uns["nested"]["a"]
+
+
+def test_what_anndata_wrote_is_opened_as_it_is(adata, tmp_path):
+    adata.write_h5ad(tmp_path / "x.h5ad")
+    data = open_h5ad(tmp_path / "x.h5ad")
+    assert isinstance(data.X, Stored), "nothing of the matrices is read"
+    assert isinstance(data.raw.X, Stored) and isinstance(data.layers["dense"], Stored)
+    same(data.to_anndata(), anndata.read_h5ad(tmp_path / "x.h5ad"))
+
+
+def test_what_is_written_is_read_by_anndata_as_it_was(adata, tmp_path):
+    write_h5ad(CellData.of(adata), tmp_path / "x.h5ad")
+    same(anndata.read_h5ad(tmp_path / "x.h5ad"), adata)
+    same(anndata.read_h5ad(tmp_path / "x.h5ad", backed="r").to_memory(), adata)
+
+
+def test_a_file_passes_through_without_being_in_memory(adata, tmp_path):
+    adata.write_h5ad(tmp_path / "x.h5ad")
+    most = []
+
+    def watched(block, _):
+        most.append(block.shape[0])
+        return block
+
+    data = open_h5ad(tmp_path / "x.h5ad")
+    write_h5ad(data.with_(X=Mapped(data.X, data.n_vars, watched)), tmp_path / "y.h5ad")
+    assert most == [300], "one block of so few cells"
+    same(read_h5ad(tmp_path / "y.h5ad"), adata)
+
+
+@pytest.mark.parametrize("form", ["csc", "dense", "uncompressed", "0.7"])
+def test_other_encodings_are_opened_too(adata, tmp_path, form):
+    adata.X = adata.X.tocsc() if form == "csc" else adata.X.toarray() if form == "dense" else adata.X
+    adata.write_h5ad(tmp_path / "x.h5ad")
+    if form == "0.7":
+        with h5py.File(tmp_path / "x.h5ad", "a") as file:
+            for name in ("encoding-type", "encoding-version"):
+                del file.attrs[name]
+    read = open_h5ad(tmp_path / "x.h5ad").to_anndata()
+    assert (sp.csr_matrix(adata.X) != read.X).nnz == 0
+    pd.testing.assert_frame_equal(read.obs, adata.obs)
+
+
+def test_some_cells_of_a_file_are_those_cells(adata, tmp_path):
+    adata.write_h5ad(tmp_path / "x.h5ad")
+    cells = np.array([0, 3, 4, 150, 299])
+    picked = open_h5ad(tmp_path / "x.h5ad").pick(cells).to_anndata()
+    assert list(picked.obs["cell_type"].cat.categories) == ["T cell", "B cell", "none"], "kept; anndata drops some"
+    picked.obs["cell_type"] = picked.obs["cell_type"].cat.remove_unused_categories()
+    same(picked, adata[cells].copy())
+    with pytest.raises(InputError, match="by increasing position"):
+        open_h5ad(tmp_path / "x.h5ad").pick(np.array([3, 3]))
+
+
+def test_further_features_of_the_cells_are_written_as_h5mu(adata, tmp_path):
+    protein = anndata.AnnData(
+        sp.csr_matrix(np.ones((300, 3), dtype=np.float32)),
+        obs=adata.obs[[]],
+        var=pd.DataFrame(index=["CD3", "CD4", "CD8"]),
+    )
+    data = CellData.of(adata).with_(modalities={"protein": CellData.of(protein)})
+    write_h5ad(data, tmp_path / "x.h5mu")
+    with mudata.set_options(pull_on_update=False):
+        read = mudata.read_h5mu(tmp_path / "x.h5mu")
+    assert list(read.mod) == ["rna", "protein"]
+    assert list(read.obs_names) == list(adata.obs_names)
+    same(read["rna"], adata)
+    assert read["protein"].X.toarray().tolist() == protein.X.toarray().tolist()
+    made = data.to_mudata()
+    assert (list(made.mod), made.shape) == (["rna", "protein"], read.shape)
+
+
+def test_parts_are_stacked_with_everything_along_the_cells(adata):
+    one, two = CellData.of(adata[:100].copy()), CellData.of(adata[100:].copy())
+    two.obs = two.obs.drop(columns="score")
+    two.obsm = {name: array for name, array in two.obsm.items() if name != "frame"}
+    made = stack({"a": one, "b": two}, "part").to_anndata()
+    assert list(made.obs["part"]) == ["a"] * 100 + ["b"] * 200
+    assert made.obs_names[0] == "c0-a" and made.obs_names[-1] == "c299-b"
+    assert (made.X != adata.X).nnz == 0
+    assert (made.layers["spliced"] != adata.layers["spliced"]).nnz == 0
+    np.testing.assert_array_equal(made.obsm["X_umap"], adata.obsm["X_umap"])
+    assert made.obs["score"].isna().sum() == 200
+    with pytest.raises(InputError, match="b: has other features than a"):
+        stack({"a": one, "b": two.with_(var=two.var.iloc[::-1])}, "part")
+
+
+def test_what_hdf5_cannot_hold_is_said_with_its_place(tmp_path):
+    data = CellData(
+        obs=pd.DataFrame({"mixed": ["a", 1]}, index=["x", "y"]),
+        var=pd.DataFrame(index=["g"]),
+        X=Memory(np.ones((2, 1))),
+    )
+    with pytest.raises(InputError, match=r"/obs: cannot be written to HDF5: .* in column 'mixed'"):
+        write_h5ad(data, tmp_path / "x.h5ad")
+    assert list(tmp_path.iterdir()) == []
+
+
+BROKEN = {
+    "nothing there": (None, "there is no such file"),
+    "a text": (b"barcode,gene\n", r"is not an h5ad file: it starts with b'barcode,'"),
+    "another HDF5": ("other", "cannot be read as h5ad"),
+    "a truncated one": ("half", "The file may be truncated"),
+}
+
+
+@pytest.mark.parametrize("reader", [open_h5ad, read_h5ad])
+@pytest.mark.parametrize(("content", "message"), BROKEN.values(), ids=BROKEN.keys())
+def test_what_is_no_h5ad_is_said(adata, tmp_path, reader, content, message):
+    path = tmp_path / "x.h5ad"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content == "other":
+        with h5py.File(path, "w") as file:
+            file["matrix"] = [1, 2]
+    elif content == "half":
+        adata.write_h5ad(path)
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(InputError, match=message):
+        reader(path)
+
+
+def test_a_folder_that_cannot_be_written_is_a_matter_of_the_world(adata, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(WorldError, match="cannot be written"):
+        write_h5ad(CellData.of(adata), tmp_path / "file" / "x.h5ad")
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(adata, tmp_path):
+    adata.write_h5ad(tmp_path / "x.h5ad")
+    (tmp_path / "out").mkdir()
+    code = f"""
+import resource, signal, sys
+from pathlib import Path
+from cellzoo.converters.h5ad import open_h5ad, write_h5ad
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+try:
+    write_h5ad(open_h5ad(Path({str(tmp_path / "x.h5ad")!r})), Path({str(tmp_path / "out" / "y.h5ad")!r}))
+except Exception as error:
+    print(error)
+    sys.exit(error.exit_code)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == WorldError.exit_code, f"not a crash of HDF5: {done.stderr}"
+    assert done.stdout.endswith("y.h5ad: cannot be written: File too large. Choose another path.\n")
+    assert list((tmp_path / "out").iterdir()) == []

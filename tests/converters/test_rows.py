@@ -1,0 +1,102 @@
+"""Rows: whatever a matrix is made of, any range of its cells is what the whole has there."""
+
+import pickle
+
+import anndata
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cellzoo.converters.rows import BLOCK_BYTES, Mapped, Memory, Picked, Stacked, Stored, blocks, canonical, to_csr
+
+DENSE = np.random.default_rng(1).poisson(0.4, size=(40, 7)).astype(np.float32)
+CSR = sp.csr_matrix(DENSE)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    path = tmp_path_factory.mktemp("rows") / "x.h5ad"
+    adata = anndata.AnnData(CSR, layers={"dense": DENSE, "wide": CSR.astype(np.int64)})
+    adata.obs_names, adata.var_names = [f"c{n}" for n in range(40)], [f"g{n}" for n in range(7)]
+    adata.write_h5ad(path)
+    with h5py.File(path, "a") as file:
+        file["turned"] = DENSE.T
+        file["compressed"] = DENSE
+    return path
+
+
+KINDS = {
+    "in memory": lambda _: Memory(DENSE),
+    "by column": lambda _: Memory(sp.csc_matrix(DENSE)),
+    "CSR in a file": lambda path: Stored(path, "X"),
+    "integers in a file": lambda path: Stored(path, "layers/wide"),
+    "dense in a file": lambda path: Stored(path, "layers/dense"),
+    "features by cells in a file": lambda path: Stored(path, "turned", turned=True),
+    "computed": lambda path: Mapped(Stored(path, "X"), 7, lambda block, _: block),
+    "picked": lambda _: Picked(Memory(np.repeat(DENSE, 2, axis=0)), np.arange(0, 80, 2)),
+    "picked far apart": lambda _: Picked(Memory(np.repeat(DENSE, 50, axis=0)), np.arange(0, 2000, 50)),
+    "stacked": lambda path: Stacked([Memory(DENSE[:1]), Stored(path, "X"), Memory(DENSE[3:3])]),
+}
+SAME = {name: DENSE for name in KINDS} | {"stacked": np.vstack([DENSE[:1], DENSE])}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=25)
+@given(st.integers(0, 41), st.integers(0, 41))
+def test_a_range_of_cells_is_what_the_whole_has_there(path, kind, one, other):
+    rows, start, stop = KINDS[kind](path), min(one, other), max(one, other)
+    stop = min(stop, rows.shape[0])
+    read = rows.read(min(start, stop), stop)
+    assert isinstance(read, sp.csr_matrix)
+    assert read.has_canonical_format and (read.data != 0).all()
+    assert read.toarray().tolist() == SAME[kind][min(start, stop) : stop].tolist()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_whole_comes_back_in_any_blocks(path, kind):
+    rows = KINDS[kind](path)
+    assert rows.shape == SAME[kind].shape
+    assert to_csr(rows).toarray().tolist() == SAME[kind].tolist()
+    for cells in (1, 7, 100):
+        parts = list(blocks(rows, cells))
+        assert [start for start, _ in parts] == list(range(0, rows.shape[0], cells))
+        assert sp.vstack([part for _, part in parts]).toarray().tolist() == SAME[kind].tolist()
+
+
+def test_a_block_takes_about_as_much_memory_as_it_may():
+    matrix = sp.csr_matrix(np.ones((20_000, 3_000), dtype=np.float32))
+    sizes = [block.nnz * 8 for _, block in blocks(Memory(matrix))][1:-1]
+    assert sizes
+    assert all(0.5 * BLOCK_BYTES < size <= BLOCK_BYTES for size in sizes)
+
+
+def test_only_the_range_that_is_asked_for_is_read(tmp_path):
+    with h5py.File(tmp_path / "huge.h5", "w") as file:  # 4 TB if it were all read; nothing is allocated
+        file.create_dataset("X", shape=(10_000_000, 100_000), dtype="f4", chunks=(1, 100_000))
+        file["X"][9_999_999, 5] = 3
+    rows = Stored(tmp_path / "huge.h5", "X")
+    assert rows.read(9_999_990, 10_000_000).tocoo().col.tolist() == [5]
+
+
+def test_a_matrix_in_a_file_goes_to_another_process(path):
+    rows = Stored(path, "X")
+    rows.read(0, 5)
+    assert pickle.loads(pickle.dumps(rows)).read(2, 4).toarray().tolist() == DENSE[2:4].tolist()  # noqa: S301
+
+
+def test_canonical_leaves_what_it_was_given_as_it_was():
+    twice = sp.csr_matrix((np.array([1.0, 2.0, 0.0]), np.array([1, 1, 0]), np.array([0, 2, 3])), shape=(2, 2))
+    made = canonical(twice)
+    assert (made.toarray().tolist(), made.nnz) == ([[0, 3], [0, 0]], 1)
+    assert twice.data.tolist() == [1, 2, 0]
+
+
+def test_the_function_is_told_where_its_block_starts():
+    seen = []
+    rows = Mapped(Memory(DENSE), 7, lambda block, start: (seen.append(start), block)[1])
+    assert [start for start, _ in blocks(rows, 15)] == seen == [0, 15, 30]
+    assert pd.Series(seen).is_monotonic_increasing
