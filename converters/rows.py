@@ -10,6 +10,8 @@ from typing import Any, Protocol
 import numpy as np
 import scipy.sparse as sp
 
+from cellzoo.errors import InputError
+
 BLOCK_BYTES = 2**24
 """About what one block of cells takes in memory."""
 FIRST_BLOCK, LONGEST_BLOCK = 512, 65_536  # cells: before anything is known of their density, and at most
@@ -97,13 +99,21 @@ class Stored:
         return {name: value for name, value in vars(self).items() if name not in {"_node", "_indptr"}}
 
     def read(self, start: int, stop: int) -> sp.csr_matrix:
-        """Return those cells."""
+        """Return those cells; InputError where the file is damaged there."""
+        try:
+            return self._read(start, min(stop, self.shape[0]))
+        except (OSError, ValueError, IndexError) as error:
+            where = f"{self.path}: {self.key.lstrip('/')}, cells {start} to {stop}"
+            raise InputError(f"{where}: cannot be read: {error}. The file is damaged.") from error
+
+    def _read(self, start: int, stop: int) -> sp.csr_matrix:
         if self.dense:
             return canonical(self._node[:, start:stop].T if self.turned else self._node[start:stop])
-        stop = min(stop, self.shape[0])
         ends = self._indptr[start : stop + 1]
         part = slice(int(ends[0]), int(ends[-1]))
         values, features = self._node["data"][part], self._node["indices"][part]
+        if features.size and not 0 <= int(features.min()) <= int(features.max()) < self.shape[1]:
+            raise ValueError(f"names feature {int(features.max())} of {self.shape[1]}")
         return canonical(sp.csr_matrix((values, features, ends - ends[0]), shape=(stop - start, self.shape[1])))
 
 

@@ -58,10 +58,10 @@ def reading(what: str, *, anything: bool = False, hint: str = "") -> Iterator[No
 
 
 class _Limited(io.RawIOBase):
-    """A stream that ends with an error where it gives more than is allowed."""
+    """An unpacked stream that ends with an error where it gives more than is allowed for its packed size."""
 
-    def __init__(self, stream: Any, name: str, packed: int) -> None:
-        self.stream, self.name, self.left = stream, name, max(FREE, RATIO * packed)
+    def __init__(self, stream: Any, packed: Any, name: str, size: int) -> None:
+        self.stream, self.packed, self.name, self.left = stream, packed, name, max(FREE, RATIO * size)
 
     def readable(self) -> bool:
         return True
@@ -75,6 +75,7 @@ class _Limited(io.RawIOBase):
 
     def close(self) -> None:
         self.stream.close()
+        self.packed.close()
         super().close()
 
 
@@ -116,7 +117,7 @@ class Found:
                 message = f"is named {PurePosixPath(self.file).suffix} but starts with {head!r}, as no gzip file does"
                 raise InputError(f"{self.name}: {message}.")
             return stream  # type: ignore[no-any-return]
-        return io.BufferedReader(_Both(unpack(stream), stream, self.name, self.size), 2**18)
+        return io.BufferedReader(_Limited(unpack(stream), stream, self.name, self.size), 2**18)
 
     def text(self) -> IO[str]:
         """Return its content as text: UTF-8, with or without a mark at the start."""
@@ -148,18 +149,6 @@ class Found:
     def lasting(self) -> bool:
         """Return whether it can be read by ranges later on: it is a file of its own, not compressed."""
         return self.local is not None and not self.packed
-
-
-class _Both(_Limited):
-    """An unpacked stream that closes the packed one too."""
-
-    def __init__(self, stream: Any, packed: Any, name: str, size: int) -> None:
-        super().__init__(stream, name, size)
-        self.packed = packed
-
-    def close(self) -> None:
-        super().close()
-        self.packed.close()
 
 
 @contextmanager

@@ -31,6 +31,7 @@ GENE_NAMES = ("Gene", "var_names", "gene_names", "gene", "Accession")
 
 def read_anndata(spec: Matrix, found: Found, files: Files) -> CellData:
     """Return an h5ad file."""
+    import h5py
 
     def read(path: Path, file: h5py.File) -> CellData:
         if any(isinstance(file.get(axis), h5py.Dataset) for axis in ("obs", "var")):  # before anndata 0.7
@@ -38,8 +39,6 @@ def read_anndata(spec: Matrix, found: Found, files: Files) -> CellData:
         if missing := [axis for axis in ("obs", "var") if axis not in file]:
             raise InputError(f"{found.name}: is HDF5 but not h5ad: it has no {missing[0]}, only {_held(file)}.")
         return open_group(path, file)
-
-    import h5py
 
     return _opened(found, "h5ad", read)
 
@@ -72,6 +71,7 @@ class Barcodes(Stored):
 
 def read_10x(spec: Matrix, found: Found, files: Files) -> CellData:
     """Return a matrix of Cell Ranger: of version 3 the features of a genome or all, of version 2 one genome."""
+    import h5py
 
     def read(path: Path, file: h5py.File) -> CellData:
         if isinstance(file.get("matrix"), h5py.Group) and "features" in file["matrix"]:
@@ -82,8 +82,6 @@ def read_10x(spec: Matrix, found: Found, files: Files) -> CellData:
         group = file[_chosen(spec.object, genomes, found.name, "genome", "genomes")]
         names = {"gene_ids": _text(group["genes"]), "name": _text(group["gene_names"])}
         return _with_names(found, path, group, names)
-
-    import h5py
 
     return _opened(found, "10x HDF5", read)
 

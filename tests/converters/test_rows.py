@@ -1,6 +1,7 @@
 """Rows: whatever a matrix is made of, any range of its cells is what the whole has there."""
 
 import pickle
+import shutil
 
 import anndata
 import h5py
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cellzoo.converters.rows import BLOCK_BYTES, Mapped, Memory, Picked, Stacked, Stored, blocks, canonical, to_csr
+from cellzoo.errors import InputError
 
 DENSE = np.random.default_rng(1).poisson(0.4, size=(40, 7)).astype(np.float32)
 CSR = sp.csr_matrix(DENSE)
@@ -80,6 +82,16 @@ def test_only_the_range_that_is_asked_for_is_read(tmp_path):
         file["X"][9_999_999, 5] = 3
     rows = Stored(tmp_path / "huge.h5", "X")
     assert rows.read(9_999_990, 10_000_000).tocoo().col.tolist() == [5]
+
+
+def test_a_damaged_place_of_a_file_is_said(path, tmp_path):
+    shutil.copy(path, tmp_path / "x.h5ad")
+    with h5py.File(tmp_path / "x.h5ad", "a") as file:
+        file["X/indices"][-1] = 1_000_000
+    rows = Stored(tmp_path / "x.h5ad", "X")
+    assert rows.read(0, 10).toarray().tolist() == DENSE[:10].tolist(), "the rest is whole"
+    with pytest.raises(InputError, match=r"X, cells 30 to 40: .*names feature 1000000 of 7. The file is damaged"):
+        rows.read(30, 40)
 
 
 def test_a_matrix_in_a_file_goes_to_another_process(path):

@@ -47,7 +47,7 @@ FOUND = [
     ({"assay": "Smart-seq2"}, {"segerstolpe2016-human"}),
     ({"disease": "type 2 diabetes mellitus"}, {"segerstolpe2016-human"}),
     ({"disease": "diabetes mellitus"}, {"segerstolpe2016-human"}),
-    ({"disease": "normal"}, (BLOOD - {"onek1k-subset"}) | {"segerstolpe2016-human"}),
+    ({"disease": "normal"}, BLOOD | {"segerstolpe2016-human"}),
     ({"tissue": "blood", "disease": "diabetes mellitus"}, set()),
     ({"sex": "female"}, set()),  # no card states it: unknown is not a match
 ]

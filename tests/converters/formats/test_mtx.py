@@ -244,6 +244,7 @@ WRONG = {
         "x.mtx: the header says 1 values, the body has more than 1: the file may be truncated.",
     ),
     "row 0": (HEAD + b"40 12 2\n1 1 1\n0 2 2\n", "x.mtx: value 2 is in row 0, there are 1 to 40."),
+    "half a row": (HEAD + b"40 12 1\n1.5 1 1\n", "x.mtx: value 1 is in row 1.5, there are 1 to 40."),
     "a column too far": (HEAD + b"40 12 1\n1 13 1\n", "x.mtx: value 1 is in column 13, there are 1 to 12."),
     "a word": (HEAD + b"40 12 1\n1 1 many\n", "x.mtx: cannot be read as Matrix Market: "),
     "cut within a line": (HEAD + b"40 12 2\n1 1 1\n1 2", "x.mtx: cannot be read as Matrix Market: "),

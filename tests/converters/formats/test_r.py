@@ -222,11 +222,11 @@ def test_layers_of_seurat_5_that_were_split_are_put_together(make_card, save):
 
 
 def test_a_real_seurat_object_is_the_same_by_itself_and_by_its_parts(make_card, mirror):
-    files = {"x.rda": mirror / "92cdb9e4f58a5a805fe4942de94d78aea664ed05d6d9caf0e1a3d738fd504cc7"}  # mmu_subset.rda
-    matrix = {"file": "x.rda", "object": "mmu_subset/assays/RNA/counts", "orientation": "genes_by_cells"}
-    table = {"table": {"file": "x.rda", "object": "mmu_subset/meta.data"}}
-    theirs = read_source(make_card(219, matrix, "rdata", obs=table), files)
-    ours = read_source(make_card(219, {"file": "x.rda", "object": "mmu_subset"}, "rdata"), files)
+    files = {"x.rda": mirror / "068143995dc64e5f7add59b24f979d5539267a06b9b1e405df5065584169c471"}
+    matrix = {"file": "x.rda", "object": "bone_marrow_genex/assays/RNA/counts", "orientation": "genes_by_cells"}
+    table = {"table": {"file": "x.rda", "object": "bone_marrow_genex/meta.data"}}
+    theirs = read_source(make_card(180, matrix, "rdata", obs=table), files)
+    ours = read_source(make_card(180, {"file": "x.rda", "object": "bone_marrow_genex"}, "rdata"), files)
     assert (dense(ours.X) == dense(theirs.X)).all()
     assert list(ours.layers) == ["data"]
     pd.testing.assert_frame_equal(ours.obs, theirs.obs)
