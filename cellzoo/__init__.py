@@ -10,7 +10,8 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cellzoo.converters.selection import open_registry
+    from cellzoo.converters.census.source import open_census
+    from cellzoo.converters.zoo import open_registry
     from cellzoo.hub.release import annotate, from_pretrained
     from cellzoo.registry.genes import map_genes
 
@@ -21,10 +22,11 @@ _HOME = {
     "annotate": ("cellzoo.hub.release", "annotate"),
     "from_pretrained": ("cellzoo.hub.release", "from_pretrained"),
     "map_genes": ("cellzoo.registry.genes", "map_genes"),
-    "open_registry": ("cellzoo.converters.selection", "open_registry"),
+    "open_census": ("cellzoo.converters.census.source", "open_census"),
+    "open_registry": ("cellzoo.converters.zoo", "open_registry"),
 }
 
-__all__ = ["__version__", "annotate", "from_pretrained", "map_genes", "open_registry"]
+__all__ = ["__version__", "annotate", "from_pretrained", "map_genes", "open_census", "open_registry"]
 
 
 def __getattr__(name: str) -> object:

@@ -39,6 +39,25 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Give a temporary folder beside ``path``; move it there on success, remove it on failure.
+
+    Raises `WorldError` where there is something at ``path`` already, or it cannot be written.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise WorldError(f"{path}: is there already. Choose another path, or remove it first.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as own:
+            temporary = Path(own) / path.name
+            temporary.mkdir()
+            yield temporary
+            temporary.replace(path)
+    except OSError as error:
+        raise WorldError(f"{path}: cannot be written: {error.strerror or error}. Choose another path.") from error
+
+
 def check_writable(path: Path) -> None:
     """Raise `WorldError` unless ``path`` can be written: before the work, not after it."""
     if path.is_dir():

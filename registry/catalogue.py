@@ -162,7 +162,7 @@ class Registry:
 
         A term stands for all its descendants. The text is looked for in ids, titles, authors, DOI and labels of terms.
         """
-        targets = [(name, _below(name, term)) for name, term in wanted.items()]
+        targets = [(name, below(name, term)) for name, term in wanted.items()]
         words = text.casefold().split()
         return [
             record
@@ -186,7 +186,8 @@ def facets(records: Sequence[Record], name: str) -> dict[str, tuple[int, int]]:
     return dict(sorted(counted.items(), key=lambda item: (-item[1][0], -item[1][1], item[0])))
 
 
-def _below(name: str, text: str) -> frozenset[str]:
+def below(name: str, text: str) -> frozenset[str]:
+    """Return the ids of a term of a field, given by its id or label, and of all its descendants."""
     if name not in TERM_FIELDS:
         raise InputError(f"{name!r} is not a field to filter by; use one of {', '.join(TERM_FIELDS)}.")
     if text in {"unknown", "na"}:

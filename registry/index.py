@@ -145,14 +145,14 @@ def _of_dataset(card: DatasetCard, folder: Path) -> Record:
             words += [field.text] if field.text else []
         terms[name] = sorted(found)
         own = sorted({field.text for _, field in card.fields(name) if field.text})
-        labels[name] = [_label(term) for term in terms[name] if term != "unknown" or not own] + own
+        labels[name] = [label_of(term) for term in terms[name] if term != "unknown" or not own] + own
     cells = card.verified.cells if card.verified else card.cells_expected
     return _record(card, "dataset", cells, len(card.files), terms, labels, [*card.aliases, *words])
 
 
 def _of_collection(card: CollectionCard) -> Record:
     terms = {"organism": sorted(field.term or "unknown" for field in card.organisms)}
-    labels = {"organism": [_label(term) for term in terms["organism"]]}
+    labels = {"organism": [label_of(term) for term in terms["organism"]]}
     return _record(card, "collection", card.releases[0].cells, 0, terms, labels, [])
 
 
@@ -186,7 +186,8 @@ def _record(  # noqa: PLR0913, PLR0917
     )
 
 
-def _label(term: str) -> str:
+def label_of(term: str) -> str:
+    """Return the label of a term, the term itself where it has none."""
     try:
         return term if term in {"unknown", "na"} else term_ontology(term).label(term)
     except NotFoundError:  # a finding of the check, no reason to list nothing

@@ -7,11 +7,32 @@ import pytest
 
 import cellzoo
 
-HEAVY = ("torch", "tiledbsoma", "scanpy", "huggingface_hub", "anndata", "pandas", "pyarrow", "matplotlib", "sklearn")
+HEAVY = (
+    "torch",
+    "tiledbsoma",
+    "scanpy",
+    "huggingface_hub",
+    "anndata",
+    "pandas",
+    "pyarrow",
+    "matplotlib",
+    "sklearn",
+    "numba",
+    "dask",
+    "zarr",
+    "h5py",
+)
 
 
 def test_the_public_names():
-    assert cellzoo.__all__ == ["__version__", "annotate", "from_pretrained", "map_genes", "open_registry"]
+    assert cellzoo.__all__ == [
+        "__version__",
+        "annotate",
+        "from_pretrained",
+        "map_genes",
+        "open_census",
+        "open_registry",
+    ]
     assert all(callable(getattr(cellzoo, name)) for name in cellzoo.__all__ if name != "__version__")
     assert set(cellzoo.__all__) <= set(dir(cellzoo))
 

@@ -1,0 +1,174 @@
+"""Commands about a Census: what it has, getting it, writing one, checking one."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cellzoo.commands.data import filters, listed
+from cellzoo.commands.shared import Command, FileIn, Group, Words, json_option, open_zoo, registry_option
+from cellzoo.console import bars, say, table
+
+if TYPE_CHECKING:
+    from cellzoo.converters.celldata import CellData
+    from cellzoo.converters.census.query import CensusSelection
+    from cellzoo.converters.zoo import Zoo
+
+
+@click.group(cls=Group)
+def census() -> None:
+    """Read the Census of CELLxGENE, or one of your own; write and check one."""
+
+
+set_option = click.option(
+    "--set",
+    "config",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Setting of TileDB, e.g. vfs.s3.region=us-east-1. vfs.s3.no_sign_request=false signs with the keys of AWS.",
+)
+
+
+def _query(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that choose cells of a Census; it gets the selection."""
+
+    @click.argument("text", nargs=-1, type=Words)
+    @filters
+    @click.option("--census", "where", default="stable", show_default=True, help="Release, folder, or s3:// address.")
+    @click.option("--all-cells", is_flag=True, help="Also cells that are copies of cells in other data sets.")
+    @set_option
+    @wraps(command)
+    def chosen(wanted: dict[str, str], **options: Any) -> None:
+        from cellzoo.converters.census.source import open_census
+
+        text, where, every, config = (options.pop(name) for name in ("text", "where", "all_cells", "config"))
+        opened = open_census(where, **_settings(config))
+        command(opened.datasets(text=" ".join(text), primary=not every, **wanted), **options)
+
+    return chosen
+
+
+@census.command(cls=Command)
+@_query
+@json_option
+def datasets(selection: CensusSelection, as_json: bool) -> None:
+    """List data sets of a Census with cells that match every filter, and how much they are.
+
+    A term stands for all terms below it; the words of TEXT are looked for in id, title, collection and citation. No
+    count is read.
+    """
+    if as_json:
+        click.echo(json.dumps([listed(record) for record in selection.records], indent=1))
+    else:
+        rows = [
+            [one.id, f"{one.cells or 0:,}", ", ".join(one.labels["tissue"][:3]), one.title] for one in selection.records
+        ]
+        table(["id", "cells", "tissue", "title"], rows, keep=2)
+    _say(selection)
+
+
+@census.command(cls=Command)
+@_query
+@click.option("-o", "--out", type=FileIn, required=True, help="Folder of the h5ad files, or the store.")
+@click.option(
+    "--as", "kind", type=click.Choice(["h5ad", "store"]), default="h5ad", show_default=True, help="What to write."
+)
+@click.option("--genes", type=Words, help="Gene space, or an organism for its own; by default the genes of the Census.")
+def get(selection: CensusSelection, out: Path, kind: str, genes: str | None) -> None:
+    """Stream the cells that match into one h5ad for each data set, or into a store; memory stays bounded."""
+    from cellzoo.converters.h5ad import write_h5ad
+
+    _say(selection)
+    with bars() as progress:
+        if kind == "store":
+            selection.to_store(out, genes, progress)
+            click.echo(out)
+            return
+        for done, data in enumerate(selection.values(), 1):
+            click.echo(write_h5ad(data.open(genes), out / f"{data.id}.h5ad"))
+            progress("data sets", done, len(selection))
+
+
+@census.command(cls=Command)
+@click.argument("source", nargs=-1, type=Words)
+@filters
+@click.option("-o", "--out", type=FileIn, required=True, help="Folder of the new Census.")
+@click.option("--genes", type=Words, help="Gene space of data sets of the registry; by default that of their organism.")
+@registry_option
+def export(
+    source: tuple[str, ...], wanted: dict[str, str], out: Path, genes: str | None, registry: tuple[str, ...]
+) -> None:
+    """Write a Census of your own of SOURCEs: h5ad files, ids of the registry, or the verified data sets of filters.
+
+    What census schema 2.4.0 does not take is left out, and said. `cellxgene_census.open_soma(uri=OUT)` opens it.
+    """
+    from cellzoo.converters.census.export import export as write
+
+    if not source and not wanted:
+        raise click.UsageError("name h5ad files or ids, or filter the registry, for example --tissue lung.")
+    zoo = open_zoo(registry)
+    found = list(zoo.datasets(status="verified", **wanted)) if wanted else []
+    with bars() as progress:
+        made = write(out, _given(zoo, [*source, *found], genes), progress)
+    for name, reasons in made.left_out.items():
+        left = ", ".join(f"{number:,} {reason}" for reason, number in sorted(reasons.items()))
+        say(f"{name}: {made.cells.get(name, 0):,} cells" + (f"; left out: {left}" if left else ""))
+    click.echo(made.path)
+
+
+@census.command(cls=Command)
+@click.argument("where", metavar="CENSUS", type=Words)
+@click.option("--structure", is_flag=True, help="Do not read the counts.")
+@set_option
+@json_option
+def check(where: str, structure: bool, config: tuple[str, ...], as_json: bool) -> None:
+    """Hold a Census against census schema 2.4.0; exit code 1 where there are findings."""
+    from cellzoo.converters.census.check import check_census
+
+    findings = check_census(where, counts=not structure, **_settings(config))
+    if as_json:
+        click.echo(json.dumps([finding.as_dict() for finding in findings], indent=1))
+    else:
+        for finding in findings:
+            click.echo(str(finding))
+        say(f"{len(findings)} findings")
+    if findings:
+        sys.exit(1)
+
+
+def _given(zoo: Zoo, names: list[str], genes: str | None) -> Iterator[tuple[str, Mapping[str, str], CellData]]:
+    """Yield id, what is said about it, and data of h5ad files and data sets of the registry, one at a time."""
+    from cellzoo.converters.h5ad import open_h5ad
+
+    for name in dict.fromkeys(names):
+        if Path(name).suffix == ".h5ad":
+            yield Path(name).stem, {}, open_h5ad(Path(name))
+            continue
+        one = zoo[name]
+        study = one.card.study
+        said = {"collection_doi_label": f"{study.authors} ({study.year})", "collection_name": one.card.title}
+        yield one.id, said, one.open(genes)
+
+
+def _settings(config: tuple[str, ...]) -> dict[str, str]:
+    pairs = [one.partition("=") for one in config]
+    if wrong := [name for name, mark, _ in pairs if not mark or not name]:
+        raise click.UsageError(f"--set {wrong[0]}: expected NAME=VALUE.")
+    return {name: value for name, _, value in pairs}
+
+
+def _say(selection: CensusSelection) -> None:
+    size = selection.estimate()
+    say(f"{len(selection)} data sets with {size.cells:,} cells, {size.nnz:,} counts over at most {size.genes:,} genes:")
+    say(f"about {_bytes(size.memory_bytes)} in memory, {_bytes(size.h5ad_bytes)} as h5ad")
+    say(selection.said)
+
+
+def _bytes(number: int) -> str:
+    return f"{number / 1e9:,.1f} GB" if number >= 1e9 else f"{number / 1e6:,.1f} MB"
