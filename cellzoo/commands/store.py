@@ -1,0 +1,155 @@
+"""Commands of the training store: build it, say what is in it, hold it against its checksums."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cellzoo.commands.data import filters
+from cellzoo.commands.shared import Command, FileIn, Group, Words, json_option, open_zoo, registry_option
+from cellzoo.console import bars, say, table
+from cellzoo.errors import CellzooError, IntegrityError
+
+if TYPE_CHECKING:
+    from cellzoo.converters.celldata import CellData
+    from cellzoo.converters.store import Store
+    from cellzoo.converters.zoo import Zoo
+
+
+@click.group(cls=Group)
+def store() -> None:
+    """Put any number of data sets on disk, for training at the speed of memory."""
+
+
+@store.command(cls=Command)
+@click.argument("source", nargs=-1, type=Words)
+@filters
+@click.option("-o", "--out", type=FileIn, required=True, help="Folder of the store; an existing one is added to.")
+@click.option("--packed", type=click.Choice(["zstd", "lz4"]), help="Compress: a quarter of the size, slower to read.")
+@click.option("--genes", type=Words, help="Gene space of data sets of the registry; by default that of their organism.")
+@registry_option
+def build(
+    source: tuple[str, ...],
+    wanted: dict[str, str],
+    out: Path,
+    packed: str | None,
+    genes: str | None,
+    registry: tuple[str, ...],
+) -> None:
+    """Stream SOURCEs into a store: h5ad files, ids of the registry, or the verified data sets of filters.
+
+    What is in the store already is skipped; an interrupted build goes on where it was when it is run again.
+    """
+    from cellzoo.converters.store import build as build_store
+
+    if not source and not wanted:
+        raise click.UsageError("name h5ad files or ids, or filter the registry, for example --tissue lung.")
+    zoo = open_zoo(registry)
+    found = list(zoo.datasets(status="verified", **wanted)) if wanted else []
+    codes = []
+
+    def failed(dataset: str, error: CellzooError) -> None:
+        click.echo(f"Error: {dataset}: {error}", err=True)
+        codes.append(error.exit_code)
+
+    with bars() as progress:
+        options: dict[str, Any] = {"encoding": "packed", "codec": packed} if packed else {}
+        items = _items(zoo, [*source, *found], genes, failed)
+        made = build_store(out, items, progress, failed, **options)
+    say(f"{len(made.datasets)} data sets, {made.shape[0]:,} cells x {made.shape[1]:,} features, {_size(made)}")
+    click.echo(out)
+    if codes:
+        sys.exit(max(codes))
+
+
+def _items(
+    zoo: Zoo, names: list[str], genes: str | None, failed: Callable[[str, CellzooError], None]
+) -> Iterator[tuple[str, str, Callable[[], CellData]]]:
+    """Yield id, digest and what opens it of h5ad files and data sets of the registry."""
+    from cellzoo.converters.fetch import sha256_of
+    from cellzoo.converters.h5ad import open_h5ad
+
+    for name in dict.fromkeys(names):
+        try:
+            if (path := Path(name)).suffix == ".h5ad":
+                yield path.stem, sha256_of(path) if path.is_file() else "", partial(open_h5ad, path)
+            else:
+                one = zoo[name]
+                yield one.id, one.digest, partial(one.open, genes)
+        except CellzooError as error:  # one that fails never stops the others
+            failed(name, error)
+
+
+@store.command(cls=Command)
+@click.argument("path", type=FileIn)
+@json_option
+def info(path: Path, as_json: bool) -> None:
+    """Say what is in a store: its data sets, matrices and columns of cells."""
+    from cellzoo.converters.store import Store
+
+    one = Store(path)
+    if as_json:
+        click.echo(json.dumps(_described(one), indent=1))
+        return
+    matrices = [one.matrix(name) for name in one.matrices]
+    rows = [
+        [name, one.feature_type(name), f"{matrix.shape[1]:,}", f"{matrix.nnz:,}", matrix.encoding]
+        for name, matrix in zip(one.matrices, matrices, strict=True)
+    ]
+    table(
+        ["data set", "cells", "matrices"], [[d.id, f"{len(d):,}", ", ".join(d.matrices)] for d in one.datasets.values()]
+    )
+    table(["matrix", "features", "number", "values", "encoding"], rows)
+    say(f"{one.shape[0]:,} cells, {_size(one)}; columns of cells: {', '.join(one.obs)}")
+
+
+@store.command(cls=Command)
+@click.argument("path", type=FileIn)
+@json_option
+def verify(path: Path, as_json: bool) -> None:
+    """Hold every file of a store against its sha256; exit code 1 where one was altered."""
+    from cellzoo.converters.store import Store
+
+    with bars() as progress:
+        findings = Store(path).verify(progress)
+    if as_json:
+        click.echo(json.dumps([finding.as_dict() for finding in findings], indent=1))
+    else:
+        for finding in findings:
+            click.echo(str(finding))
+    errors = sum(finding.severity == "error" for finding in findings)
+    say(f"{path}: {f'{errors} files were altered' if errors else 'every file is as it was written'}")
+    if errors:
+        sys.exit(IntegrityError.exit_code)
+
+
+def _described(one: Store) -> dict[str, Any]:
+    matrices = {name: one.matrix(name) for name in one.matrices}
+    return {
+        "id": one.path.name,
+        "digest": one.digest,
+        "version": one.version,
+        "cells": one.shape[0],
+        "features": one.shape[1],
+        "bytes": one.bytes,
+        "datasets": [
+            {"id": d.id, "digest": d.digest, "cells": len(d), "first": d.start} for d in one.datasets.values()
+        ],
+        "matrices": [
+            {"id": name, "feature_type": one.feature_type(name), "features": matrix.shape[1], "values": matrix.nnz}
+            | {"encoding": matrix.encoding, "dtype": str(matrix.dtype)}
+            for name, matrix in matrices.items()
+        ],
+        "obs": list(one.obs),
+        "obsm": list(one.obsm),
+    }
+
+
+def _size(one: Store) -> str:
+    return f"{one.bytes / 1e9:,.2f} GB" if one.bytes >= 1e9 else f"{one.bytes / 1e6:,.1f} MB"

@@ -1,0 +1,162 @@
+"""Cells of a store for the tools of others: AnnData in memory or lazy, Dask arrays, Zarr."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import anndata
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from numpy.typing import ArrayLike
+
+from cellzoo.converters.celldata import MODALITIES, CellData
+from cellzoo.converters.rows import BLOCK_BYTES, FIRST_BLOCK, LONGEST_BLOCK, Rows
+from cellzoo.converters.store.matrix import StoreRows
+from cellzoo.converters.store.sampling import RowNumbers, row_numbers
+from cellzoo.converters.write import new_folder
+from cellzoo.errors import GenesError, MissingExtraError
+
+if TYPE_CHECKING:
+    import dask.array
+    import mudata
+
+    from cellzoo.converters.store.store import Store
+
+
+class Gathered:
+    """Some cells and features of a matrix of a store, in any order."""
+
+    def __init__(self, rows: StoreRows, cells: RowNumbers, features: RowNumbers | None = None) -> None:
+        own = rows.columns
+        self.matrix, self.cells = rows.matrix, rows.start + cells
+        self.columns = own if features is None else features if own is None else own[features]
+        self.shape: tuple[int, int] = (len(cells), rows.shape[1] if features is None else len(features))
+        self.dtype: np.dtype[Any] = rows.dtype
+
+    def read(self, start: int, stop: int) -> sp.csr_matrix:
+        """Return those cells."""
+        return self.matrix.gather(self.cells[start:stop], columns=self.columns)
+
+
+def select(source: Store | CellData, rows: ArrayLike | None = None, genes: Sequence[str] | None = None) -> CellData:
+    """Return some cells (numbers in any order, or a mask) and some genes by id; the matrices stay on disk.
+
+    `source` is a store, or what its `celldata` gave of one data set.
+
+    Genes restrict X and its layers; what has features of its own (raw, proteins, peaks) keeps them.
+    """
+    whole = source if isinstance(source, CellData) else source.celldata()
+    if rows is None and genes is None:
+        return whole
+    cells = row_numbers(whole.n_obs if rows is None else rows, whole.n_obs)
+    return _part(whole, cells, None if genes is None else _positions(whole.var.index, genes))
+
+
+def lazy(data: CellData) -> anndata.AnnData:
+    """Return data as an AnnData whose matrices are Dask arrays: nothing is read before it is computed.
+
+    Other modalities are in `lazy_mudata`.
+    """
+    adata = data.with_(X=None, layers={}, raw=None, modalities={}).to_anndata()
+    if data.X is not None:
+        adata.X = dask_array(data.X)
+    for name, rows in data.layers.items():
+        adata.layers[name] = dask_array(rows)
+    if data.raw is not None:
+        matrix = dask_array(data.raw.X)
+        adata.raw = anndata.AnnData(matrix, obs=data.obs[[]], var=data.raw.var, varm=data.raw.varm)
+    return adata
+
+
+def lazy_mudata(data: CellData) -> mudata.MuData:
+    """Return all modalities as a MuData whose matrices are Dask arrays."""
+    import mudata
+
+    parts = {MODALITIES["gene"]: data} | {MODALITIES.get(name, name): part for name, part in data.modalities.items()}
+    with mudata.set_options(pull_on_update=False):
+        return mudata.MuData({name: lazy(part) for name, part in parts.items()})
+
+
+def dask_array(rows: Rows) -> dask.array.Array:
+    """Return a matrix as a Dask array of CSR blocks, each of whole row groups of the store, about 32 MB."""
+    try:
+        import dask.array as da
+    except ImportError as error:
+        raise MissingExtraError("a Dask array", "store") from error
+
+    def read(block_info: Any = None) -> sp.csr_matrix:
+        start, stop = block_info[None]["array-location"][0]
+        return rows.read(start, stop)
+
+    heights = tuple(np.diff(_bounds(rows)).tolist())
+    empty = sp.csr_matrix((0, 0), dtype=rows.dtype)
+    chunks = (heights, (rows.shape[1],))
+    array: dask.array.Array = da.map_blocks(read, chunks=chunks, dtype=rows.dtype, meta=empty)  # type: ignore[no-untyped-call]
+    return array
+
+
+def write_zarr(data: CellData, path: Path) -> Path:
+    """Write data block by block as Zarr 3 and return the path, a new folder.
+
+    `anndata.read_zarr` and `anndata.experimental.read_lazy` open it; with further modalities it is one of MuData,
+    whose ``mod/rna`` they open.
+    """
+    try:
+        import zarr  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError("Zarr", "store") from error
+
+    with new_folder(path) as temporary, warnings.catch_warnings(), anndata.settings.override(zarr_write_format=3):
+        warnings.simplefilter("ignore")  # metadata in one file is not yet in the specification; changes to come
+        if data.modalities:
+            lazy_mudata(data).write_zarr(temporary)
+        else:
+            lazy(data).write_zarr(temporary)
+    return path
+
+
+def _part(part: CellData, cells: RowNumbers, features: RowNumbers | None = None) -> CellData:
+    def gathered(rows: Any) -> Gathered:
+        return Gathered(rows, cells, features)
+
+    along = slice(None) if features is None else features
+    return part.with_(
+        obs=part.obs.iloc[cells],
+        var=part.var.iloc[along],
+        X=None if part.X is None else gathered(part.X),
+        layers={name: gathered(rows) for name, rows in part.layers.items()},
+        raw=None if part.raw is None else replace(part.raw, X=Gathered(cast(StoreRows, part.raw.X), cells)),
+        obsm={name: _taken(array, cells) for name, array in part.obsm.items()},
+        varm={name: _taken(array, along) for name, array in part.varm.items()},
+        obsp={name: matrix[cells][:, cells] for name, matrix in part.obsp.items()},
+        varp={name: matrix[along][:, along] for name, matrix in part.varp.items()},
+        modalities={name: _part(other, cells) for name, other in part.modalities.items()},
+    )
+
+
+def _positions(index: pd.Index, genes: Sequence[str]) -> RowNumbers:
+    found = np.asarray(index.get_indexer(pd.Index(genes)), dtype=np.int64)
+    if missing := [gene for gene, at in zip(genes, found, strict=True) if at < 0]:
+        raise GenesError(f"{len(missing)} of {len(genes)} genes are not in the store: {', '.join(missing[:5])}.")
+    return found
+
+
+def _taken(array: Any, where: Any) -> Any:
+    return array.iloc[where] if isinstance(array, pd.DataFrame) else array[where]
+
+
+def _bounds(rows: Rows) -> np.ndarray:
+    cells = rows.shape[0]
+    first = rows.read(0, min(FIRST_BLOCK, cells))
+    per_cell = max(first.nnz * (first.dtype.itemsize + 4) / max(first.shape[0], 1), 1)
+    wanted = np.arange(0, cells, int(np.clip(2 * BLOCK_BYTES / per_cell, 64, LONGEST_BLOCK)))
+    if isinstance(rows, StoreRows):
+        ends = rows.matrix.groups - rows.start
+        inside = np.concatenate([[0], ends[(ends > 0) & (ends < cells)]])
+        wanted = inside[np.searchsorted(inside, wanted, side="right") - 1]
+    return np.unique([*wanted, cells])
