@@ -4,6 +4,7 @@
     repos/<org>/<name>/commits/<id>    canonical JSON; the id is its sha1
     repos/<org>/<name>/refs/heads/main the head
     repos/<org>/<name>/refs/tags/v*    releases; never moved
+    datasets/<org>/<name>/…            the same of repos of data sets
 
 Whatever is read is hashed again, so a flipped byte is found by the one who would have used it.
 """
@@ -21,7 +22,7 @@ from datetime import UTC, datetime
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, BinaryIO, Literal
 
 from cellzoo.errors import InputError, IntegrityError, NotFoundError, WorldError
 from cellzoo.hub.names import check_repo, check_revision, check_tag, is_commit, release_order
@@ -56,8 +57,12 @@ class Commit:
 class Depot:
     """Repos of files, commits and releases in a folder."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, kind: Literal["repos", "datasets"] = "repos") -> None:
+        self.root, self.kind = root, kind
+
+    def datasets(self) -> Depot:
+        """Return the repos of data sets in the same folder; both kinds share the bytes of files."""
+        return Depot(self.root, "datasets")
 
     def put_blob(self, source: Path | IO[bytes]) -> Blob:
         """Store some bytes and return their address."""
@@ -143,7 +148,7 @@ class Depot:
 
     def repos(self) -> list[str]:
         """Return all repo ids."""
-        heads = self.root.glob("repos/*/*/refs/heads/main")
+        heads = self.root.glob(f"{self.kind}/*/*/refs/heads/main")
         return sorted(f"{head.parts[-5]}/{head.parts[-4]}" for head in heads)
 
     def head(self, repo: str) -> str | None:
@@ -202,7 +207,7 @@ class Depot:
         return self.root / "blobs" / sha256[:2] / sha256[2:4] / sha256
 
     def _repo(self, repo: str) -> Path:
-        return self.root / "repos" / check_repo(repo)
+        return self.root / self.kind / check_repo(repo)
 
     def _address(self, path: str, sha256: str) -> Blob:
         if not self.has_blob(sha256):

@@ -14,7 +14,7 @@ import os
 import re
 import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -28,8 +28,9 @@ from cellzoo.hub.names import check_repo, check_revision, check_tag, is_commit, 
 from cellzoo.models.files import RELEASE_FILES
 
 if TYPE_CHECKING:
-    from huggingface_hub import HfApi
+    from huggingface_hub import GitRefs, HfApi
 
+RepoKind = Literal["model", "dataset"]
 HUGGING_FACE = "https://huggingface.co"
 
 
@@ -38,6 +39,9 @@ class Remote(Protocol):
 
     def push(self, repo: str, folder: Path, message: str, tag: str | None) -> str:
         """Publish a folder as one commit, tag it, and return the commit id."""
+
+    def push_dataset(self, repo: str, files: Mapping[str, Path], message: str) -> str:
+        """Make these the files of a repo of data, in one commit, and return its id."""
 
     def listing(self, repo: str, revision: str) -> Listing:
         """List the files of a revision."""
@@ -78,6 +82,15 @@ class FolderRemote:
             changes: dict[str, str | None] = dict.fromkeys(RELEASE_FILES)
             changes |= {name: self.depot.put_blob(path).sha256 for name, path in files.items()}
             return self.depot.commit(repo, changes, message, tag=tag)
+
+    def push_dataset(self, repo: str, files: Mapping[str, Path], message: str) -> str:
+        """Make these the files of a repo of data, in one commit, and return its id."""
+        depot = self.depot.datasets()
+        with _disk(depot.root):
+            head = depot.head(repo)
+            changes: dict[str, str | None] = dict.fromkeys(depot.files(repo, head) if head else ())
+            changes |= {name: depot.put_blob(path).sha256 for name, path in files.items()}
+            return depot.commit(repo, changes, message)
 
     def listing(self, repo: str, revision: str) -> Listing:
         """List the files of a revision."""
@@ -121,28 +134,14 @@ class HubRemote:
 
     def push(self, repo: str, folder: Path, message: str, tag: str | None) -> str:
         """Publish a folder as one commit, tag it, and return the commit id."""
-        from huggingface_hub import CommitOperationAdd, CommitOperationDelete
-        from huggingface_hub.errors import RepositoryNotFoundError
-
         files = release_files(folder)
-        api = self._api(check_repo(repo))
-        if api.token is False:
-            raise InputError(f"{self.origin}: publishing needs a token; set {self._token_setting()}")
-        with self._talking(repo), _quiet(), ExitStack() as stack:
-            try:
-                refs = api.list_repo_refs(repo)
-            except RepositoryNotFoundError:
-                api.create_repo(repo)
-                refs = api.list_repo_refs(repo)
+        api = self._publishing(repo)
+        with self._talking(repo), _quiet():
+            refs = self._refs(api, repo, "model")
             _refuse_released(repo, tag, {ref.name: ref.target_commit for ref in refs.tags})
             head = next((ref.target_commit for ref in refs.branches if ref.name == "main"), None)
             stale = set(self.listing(repo, head).files if head else ()) & set(RELEASE_FILES) - set(files)
-            operations: list[Any] = [CommitOperationDelete(name) for name in sorted(stale)]
-            for name, path in files.items():
-                # A handle goes by LFS or inline; for a path the client insists on Xet, whatever the server speaks.
-                source = path if self.endpoint == HUGGING_FACE else stack.enter_context(path.open("rb"))
-                operations.append(CommitOperationAdd(name, source))
-            commit = api.create_commit(repo, operations, commit_message=message, parent_commit=head).oid
+            commit = self._commit(api, repo, "model", files, stale, message, head)
         if tag is not None:
             try:
                 with self._talking(repo):
@@ -150,6 +149,52 @@ class HubRemote:
             except (WorldError, NotFoundError) as error:
                 raise WorldError(f"{error}; commit {commit} is up but not tagged {tag}, push the same again") from error
         return commit
+
+    def push_dataset(self, repo: str, files: Mapping[str, Path], message: str) -> str:
+        """Make these the files of a repo of data, in one commit, and return its id."""
+        api = self._publishing(repo)
+        with self._talking(repo), _quiet():
+            refs = self._refs(api, repo, "dataset")
+            head = next((ref.target_commit for ref in refs.branches if ref.name == "main"), None)
+            old = api.list_repo_files(repo, revision=head, repo_type="dataset") if head else []
+            stale = set(old) - {*files, ".gitattributes"}
+            return self._commit(api, repo, "dataset", files, stale, message, head)
+
+    def _publishing(self, repo: str) -> HfApi:
+        api = self._api(check_repo(repo))
+        if api.token is False:
+            raise InputError(f"{self.origin}: publishing needs a token; set {self._token_setting()}")
+        return api
+
+    @staticmethod
+    def _refs(api: HfApi, repo: str, kind: RepoKind) -> GitRefs:
+        from huggingface_hub.errors import RepositoryNotFoundError
+
+        try:
+            return api.list_repo_refs(repo, repo_type=kind)
+        except RepositoryNotFoundError:
+            api.create_repo(repo, repo_type=kind)
+            return api.list_repo_refs(repo, repo_type=kind)
+
+    def _commit(  # noqa: PLR0913, PLR0917
+        self,
+        api: HfApi,
+        repo: str,
+        kind: RepoKind,
+        files: Mapping[str, Path],
+        stale: set[str],
+        message: str,
+        head: str | None,
+    ) -> str:
+        from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+
+        with ExitStack() as stack:
+            steps: list[Any] = [CommitOperationDelete(name) for name in sorted(stale)]
+            for name, path in files.items():
+                # A handle goes by LFS or inline; for a path the client insists on Xet, whatever the server speaks.
+                source = path if self.endpoint == HUGGING_FACE else stack.enter_context(path.open("rb"))
+                steps.append(CommitOperationAdd(name, source))
+            return api.create_commit(repo, steps, commit_message=message, parent_commit=head, repo_type=kind).oid
 
     def listing(self, repo: str, revision: str) -> Listing:
         """List the files of a revision."""

@@ -1,4 +1,4 @@
-"""A small server that speaks the Hugging Face Hub protocol for the models of a depot.
+"""A small server that speaks the Hugging Face Hub protocol for the models and the data sets of a depot.
 
 Stock clients work unchanged. Since 1.20 they use Xet for whatever a server wants sent as LFS, so they are asked
 to send everything inline; cellzoo itself sends large files by LFS, which streams.
@@ -50,7 +50,10 @@ ROUTES: dict[str, Callable[..., Response]] = {
     "PUT lfs/SHA": writing.lfs_put,
     "POST lfs/SHA/verify": writing.lfs_verify,
 }
-"""Words in capitals stand for one part of the path, REPO for two, PATH for all that are left."""
+"""Words in capitals stand for one part of the path, REPO for two, PATH for all that are left.
+
+The same is offered for repos of data sets, at api/datasets/REPO… and datasets/REPO….
+"""
 
 
 def create_app(depot: Depot, tokens: Mapping[str, User], *, public: bool = True) -> Starlette:
@@ -61,6 +64,7 @@ def create_app(depot: Depot, tokens: Mapping[str, User], *, public: bool = True)
         path = request.scope.get("raw_path", b"").decode("ascii", "replace")
         raw = path.removeprefix(request.scope.get("root_path", "")).strip("/")
         parts = [unquote(part) for part in raw.split("/")]  # split first: %2F is no separator
+        about, parts = _about(depot, parts)
         try:
             handler, found = _route(request.method, parts)
             user = _user(request, tokens)
@@ -71,11 +75,20 @@ def create_app(depot: Depot, tokens: Mapping[str, User], *, public: bool = True)
                         raise Refusal(413, f"the body is longer than {limit} bytes")
                     body.write(chunk)
                 body.seek(0)
-                return await run_in_threadpool(handler, Call(depot, request, body, user, public, secret), *found)
+                return await run_in_threadpool(handler, Call(about, request, body, user, public, secret), *found)
         except Exception as error:
             return _refusal(error).response()
 
     return Starlette(routes=[Route("/{path:path}", answer, methods=["GET", "HEAD", "POST", "PUT", "DELETE"])])
+
+
+def _about(depot: Depot, parts: list[str]) -> tuple[Depot, list[str]]:
+    match parts:
+        case ["api", "datasets", *rest]:
+            return depot.datasets(), ["api", "models", *rest]
+        case ["datasets", *rest]:
+            return depot.datasets(), rest
+    return depot, parts
 
 
 def _route(method: str, parts: list[str]) -> tuple[Callable[..., Response], list[str]]:

@@ -21,17 +21,19 @@ UPLOAD_SECONDS = 3600
 def create(call: Call) -> Response:
     """``POST /api/repos/create``."""
     wanted = call.json()
-    if (wanted.get("type") or "model") != "model" or wanted.get("private") or wanted.get("visibility") == "private":
-        raise Refusal(501, "only public model repos are offered here")
+    kind = wanted.get("type") or "model"
+    if kind not in {"model", "dataset"} or wanted.get("private") or wanted.get("visibility") == "private":
+        raise Refusal(501, "only public repos of models and data sets are offered here")
+    depot = call.depot.datasets() if kind == "dataset" else call.depot
     repo = str(wanted["name"])
     if "/" not in repo:
         repo = f"{wanted.get('organization') or (call.user.name if call.user else '')}/{repo}"
     call.check_owner(repo)
-    answer = {"url": f"{call.origin}/{repo}", "name": repo, "id": repo}
-    if call.depot.head(repo) is not None:
-        message = f"You already created this model repo: {repo}"
+    answer = {"url": f"{call.origin}/{'datasets/' if kind == 'dataset' else ''}{repo}", "name": repo, "id": repo}
+    if depot.head(repo) is not None:
+        message = f"You already created this {kind} repo: {repo}"
         return JSONResponse(answer | {"error": message}, 409, {"X-Error-Message": message})
-    call.depot.commit(repo, {}, "initial commit")
+    depot.commit(repo, {}, "initial commit")
     return JSONResponse(answer)
 
 
