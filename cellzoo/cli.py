@@ -5,7 +5,21 @@ from __future__ import annotations
 import click
 
 from cellzoo import __version__
-from cellzoo.commands import data, genes, git, models, new, ontology, registry, sfaira, suggest
+from cellzoo.commands import (
+    census,
+    convert,
+    data,
+    genes,
+    git,
+    models,
+    new,
+    ontology,
+    registry,
+    sfaira,
+    store,
+    suggest,
+    validate,
+)
 from cellzoo.commands.shared import Group
 
 
@@ -17,6 +31,7 @@ def main() -> None:
 
 for command in (
     *(data.demo, data.datasets, data.show, data.get),
+    *(convert.convert, validate.validate, store.store, census.census),
     *(models.models, models.annotate, models.embed, models.train, models.evaluate, models.push, models.pull),
     *(ontology.ontology, suggest.suggest, genes.genes),
     *(new.new, new.verify, registry.check, git.diff, git.submit, sfaira.import_sfaira),

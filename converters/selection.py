@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from cellzoo.errors import InputError
 from cellzoo.registry.catalogue import facets
@@ -42,42 +42,52 @@ class Data(ABC):
         """Return the streamlined genes in memory; further features of the cells come with ``open().to_mudata()``."""
         return self.open(space, progress).to_anndata()
 
-    def write(self, folder: Path, schema: str = "", progress: Progress | None = None) -> tuple[Path, CellData]:
+    def write(
+        self,
+        folder: Path,
+        schema: str = "",
+        said: Mapping[str, str] | None = None,
+        progress: Progress | None = None,
+    ) -> tuple[Path, CellData]:
         """Write streamlined data to ``<folder>/<id>.h5ad``; return the path and what was written.
 
-        ``schema`` cellxgene or sfaira spells it that way; data with further modalities become an h5mu.
+        ``schema`` cellxgene or sfaira spells it that way, ``said`` gives fields that are unknown a value for
+        cellxgene; data with further modalities become an h5mu.
         """
         from cellzoo.converters.h5ad import write_h5ad
 
         data = self.open(progress=progress)
         if schema:
-            from cellzoo.converters.cellxgene import convert
+            from cellzoo.converters.cellxgene import converted
 
-            data = convert(data, schema)
+            data, _ = converted(data, schema, said=said)
         return write_h5ad(data, folder / f"{self.id}.{'h5mu' if data.modalities else 'h5ad'}"), data
 
 
-class Source(Protocol):
+D_co = TypeVar("D_co", bound=Data, covariant=True)
+
+
+class Source(Protocol[D_co]):
     """What data sets are chosen from: a registry, a Census."""
 
     @property
     def names(self) -> tuple[str, ...]:
         """Return what it is opened by."""
 
-    def dataset(self, name: str) -> Data:
+    def dataset(self, name: str) -> D_co:
         """Return a data set by its id."""
 
 
-class Selection(Mapping[str, Data]):
+class Selection(Mapping[str, D_co]):
     """Data sets by id, in the order of their ids; lazy, and combined by ``&``, ``|`` and ``-``."""
 
-    def __init__(self, source: Source, records: Sequence[Record]) -> None:
+    def __init__(self, source: Source[D_co], records: Sequence[Record]) -> None:
         self.source = source
         self.records = sorted(records, key=lambda record: record.id)
         """What the catalogue knows of each data set, without reading a card."""
         self._by_id = {record.id: record for record in self.records}
 
-    def __getitem__(self, dataset: str) -> Data:
+    def __getitem__(self, dataset: str) -> D_co:
         return self.source.dataset(self._by_id[dataset].id)
 
     def __iter__(self) -> Iterator[str]:
@@ -89,16 +99,16 @@ class Selection(Mapping[str, Data]):
     def __repr__(self) -> str:
         return f"Selection({len(self)} data sets: {', '.join(list(self)[:10])}{', …' if len(self) > 10 else ''})"
 
-    def __and__(self, other: Selection) -> Selection:
+    def __and__(self, other: Selection[D_co]) -> Selection[D_co]:
         return self._with(other, [record for record in self.records if record.id in other])
 
-    def __or__(self, other: Selection) -> Selection:
+    def __or__(self, other: Selection[D_co]) -> Selection[D_co]:
         return self._with(other, list((other._by_id | self._by_id).values()))
 
-    def __sub__(self, other: Selection) -> Selection:
+    def __sub__(self, other: Selection[D_co]) -> Selection[D_co]:
         return self._with(other, [record for record in self.records if record.id not in other])
 
-    def _with(self, other: Selection, records: list[Record]) -> Selection:
+    def _with(self, other: Selection[D_co], records: list[Record]) -> Selection[D_co]:
         if other.source.names != self.source.names:
             ours, theirs = (", ".join(source.names) for source in (self.source, other.source))
             raise InputError(f"selections of two sources ({ours}; {theirs}) are not combined.")

@@ -88,7 +88,8 @@ def _genes(source: CellData, card: ReadableCard, space: GeneSpace) -> _Genes:
     seen = _Totals(mapping.position >= 0, source.n_obs)
     counts = raw_counts(source, card, seen.see)
     roles = {name: role for role, name in card.layers.model_dump(exclude={"counts"}, exclude_none=True).items()}
-    layers, unplaced = {}, {}
+    layers: dict[str, Rows] = {}
+    unplaced: dict[str, int] = {}
     for name, rows in source.layers.items():
         role = roles.get(name, name)
         if role.endswith("_counts"):

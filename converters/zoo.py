@@ -123,7 +123,7 @@ class Zoo:
     registry: Registry
     """The cards."""
 
-    def datasets(self, *, text: str = "", status: str = "", **wanted: str) -> Selection:
+    def datasets(self, *, text: str = "", status: str = "", **wanted: str) -> Selection[Dataset]:
         """Return the data sets that match every ``field=term`` and every word of the text.
 
         Fields are those of the cards (organism, tissue, cell_type, assay, disease, ...), terms are ids or labels and
@@ -133,7 +133,7 @@ class Zoo:
             raise InputError(f"status {status!r}: expected one of {', '.join(STATUSES)}.")
         return Selection(self, self.registry.find(text, status, **wanted))
 
-    def selection(self, path: str | Path) -> Selection:
+    def selection(self, path: str | Path) -> Selection[Dataset]:
         """Return a saved selection; `CardError` lists the data sets that are gone or whose cards changed since."""
         document = read_yaml(Path(path))
         said = document.data.get("datasets")

@@ -10,8 +10,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from cellzoo.converters.zoo import Zoo
 from cellzoo.converters.write import replacing
+from cellzoo.converters.zoo import Zoo
 from cellzoo.errors import InputError
 from cellzoo.models.artifact import read_artifact, write_artifact
 from cellzoo.models.data import TEST, TRAIN, TrainingData, assemble, short_digest

@@ -114,7 +114,7 @@ class Read(Strict):
     layers: dict[Text, Matrix] = Field(default_factory=dict)
     """Further matrices with the same cells and genes, by the name that `layers` of the card refers to."""
     modalities: dict[Literal["protein", "peak"], Matrix] = Field(default_factory=dict)
-    """Further matrices with the same cells and features of another type; 10x files need none, they say it per feature."""
+    """Further matrices with the same cells and features of another type; 10x files say it per feature."""
     obs: Obs = Obs()
     """The columns of cells."""
     keep: Keep | None = None

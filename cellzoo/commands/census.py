@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cellzoo.commands.data import filters, listed
-from cellzoo.commands.shared import Command, FileIn, Group, Words, json_option, open_zoo, registry_option
+from cellzoo.commands.shared import Command, FileIn, Group, Words, json_option, open_zoo, pairs, registry_option
 from cellzoo.console import bars, say, table
 
 if TYPE_CHECKING:
@@ -26,11 +26,11 @@ def census() -> None:
     """Read the Census of CELLxGENE, or one of your own; write and check one."""
 
 
-set_option = click.option(
-    "--set",
-    "config",
+config_option = click.option(
+    "--config",
     multiple=True,
     metavar="NAME=VALUE",
+    callback=lambda _, parameter, texts: pairs(texts, parameter, "vfs.s3.region=us-east-1"),
     help="Setting of TileDB, e.g. vfs.s3.region=us-east-1. vfs.s3.no_sign_request=false signs with the keys of AWS.",
 )
 
@@ -42,13 +42,13 @@ def _query(command: Callable[..., None]) -> Callable[..., None]:
     @filters
     @click.option("--census", "where", default="stable", show_default=True, help="Release, folder, or s3:// address.")
     @click.option("--all-cells", is_flag=True, help="Also cells that are copies of cells in other data sets.")
-    @set_option
+    @config_option
     @wraps(command)
     def chosen(wanted: dict[str, str], **options: Any) -> None:
         from cellzoo.converters.census.source import open_census
 
         text, where, every, config = (options.pop(name) for name in ("text", "where", "all_cells", "config"))
-        opened = open_census(where, **_settings(config))
+        opened = open_census(where, **config)
         command(opened.datasets(text=" ".join(text), primary=not every, **wanted), **options)
 
     return chosen
@@ -125,13 +125,13 @@ def export(
 @census.command(cls=Command)
 @click.argument("where", metavar="CENSUS", type=Words)
 @click.option("--structure", is_flag=True, help="Do not read the counts.")
-@set_option
+@config_option
 @json_option
-def check(where: str, structure: bool, config: tuple[str, ...], as_json: bool) -> None:
+def check(where: str, structure: bool, config: dict[str, str], as_json: bool) -> None:
     """Hold a Census against census schema 2.4.0; exit code 1 where there are findings."""
     from cellzoo.converters.census.check import check_census
 
-    findings = check_census(where, counts=not structure, **_settings(config))
+    findings = check_census(where, counts=not structure, **config)
     if as_json:
         click.echo(json.dumps([finding.as_dict() for finding in findings], indent=1))
     else:
@@ -154,13 +154,6 @@ def _given(zoo: Zoo, names: list[str], genes: str | None) -> Iterator[tuple[str,
         study = one.card.study
         said = {"collection_doi_label": f"{study.authors} ({study.year})", "collection_name": one.card.title}
         yield one.id, said, one.open(genes)
-
-
-def _settings(config: tuple[str, ...]) -> dict[str, str]:
-    pairs = [one.partition("=") for one in config]
-    if wrong := [name for name, mark, _ in pairs if not mark or not name]:
-        raise click.UsageError(f"--set {wrong[0]}: expected NAME=VALUE.")
-    return {name: value for name, _, value in pairs}
 
 
 def _say(selection: CensusSelection) -> None:

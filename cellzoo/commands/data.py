@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cellzoo.commands.shared import Command, FileIn, Words, json_option, open_cards, open_zoo, registry_option
+from cellzoo.commands.shared import (
+    Command,
+    FileIn,
+    Words,
+    json_option,
+    open_cards,
+    open_zoo,
+    registry_option,
+    set_option,
+)
 from cellzoo.console import bars, report, say, table, warn
 from cellzoo.errors import CellzooError
 
@@ -149,17 +158,24 @@ def show(name: str, history: bool, registry: tuple[str, ...], as_json: bool) -> 
 
 @click.command(cls=Command)
 @click.argument("dataset", nargs=-1, required=True, type=Words)
-@click.option("-o", "--out", type=FileIn, required=True, help="Folder for the h5ad files; h5mu with antibodies or peaks.")
+@click.option(
+    "-o", "--out", type=FileIn, required=True, help="Folder for the h5ad files; h5mu with antibodies or peaks."
+)
 @click.option(
     "--schema",
     type=click.Choice(["cellxgene", "sfaira"]),
     help="Spell the file as CELLxGENE 7.1 (portal labels included) or sfaira has it; by default the streamlined form.",
 )
+@set_option
 @registry_option
-def get(dataset: tuple[str, ...], out: Path, schema: str | None, registry: tuple[str, ...]) -> None:
+def get(
+    dataset: tuple[str, ...], out: Path, schema: str | None, said: dict[str, str], registry: tuple[str, ...]
+) -> None:
     """Fetch data sets, verify, read and streamline them, and write one h5ad each."""
     from cellzoo.converters.write import check_writable
 
+    if said and schema != "cellxgene":
+        raise click.UsageError("--set says what CELLxGENE wants to know: give --schema cellxgene with it.")
     zoo = open_zoo(registry)
     failed = 0
     for name in dataset:
@@ -167,7 +183,7 @@ def get(dataset: tuple[str, ...], out: Path, schema: str | None, registry: tuple
             one = zoo[name]
             check_writable(out / f"{name}.h5ad")
             with bars() as progress:
-                path, data = one.write(out, schema or "", progress)
+                path, data = one.write(out, schema or "", said, progress)
         except CellzooError as error:  # one that fails never stops the others
             if len(dataset) == 1:
                 raise

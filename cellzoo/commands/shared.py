@@ -48,6 +48,30 @@ remote_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 
+set_option = click.option(
+    "--set",
+    "said",
+    metavar="FIELD=VALUE",
+    multiple=True,
+    type=Words,
+    callback=lambda _, parameter, texts: pairs(texts, parameter, "disease=normal"),
+    help="What holds for the cells of which FIELD is unknown, as a term id, a label or a word: disease=PATO:0000461. "
+    "May be given several times.",
+)
+
+
+def pairs(texts: tuple[str, ...], parameter: click.Parameter, example: str) -> dict[str, str]:
+    """Return what NAME=VALUE says for each name; UsageError for anything else."""
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip() or not value.strip():
+            message = f"{text!r}: expected {parameter.metavar}, for example {example}."
+            raise click.BadParameter(message, param=parameter)
+        found[name.strip()] = value.strip()
+    return found
+
+
 class Command(click.Command):
     """A command that turns cellzoo's errors into a message on stderr and an exit code."""
 

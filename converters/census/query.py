@@ -41,7 +41,7 @@ class Estimate:
     """About the bytes as h5ad, one for each data set."""
 
 
-class CensusSelection(Selection):
+class CensusSelection(Selection["CensusDataset"]):
     """The data sets of a Census that a query chose, each with the cells that match."""
 
     source: Query

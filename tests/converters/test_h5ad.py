@@ -47,6 +47,10 @@ def adata():
     return adata
 
 
+def dense(value):
+    return value.toarray() if sp.issparse(value) else np.asarray(value)
+
+
 def same(one, other):
     """Hold every part of two AnnData against each other."""
     assert (one.X != other.X).nnz == 0
@@ -57,10 +61,7 @@ def same(one, other):
         ours, theirs = getattr(one, axis), getattr(other, axis)
         assert set(ours) == set(theirs), axis
         for name in ours:
-            pair = [
-                value.toarray() if sp.issparse(value) else np.asarray(value) for value in (ours[name], theirs[name])
-            ]
-            np.testing.assert_array_equal(*pair)
+            np.testing.assert_array_equal(dense(ours[name]), dense(theirs[name]))
     assert (one.raw.X != other.raw.X).nnz == 0
     assert one.raw.var.index.equals(other.raw.var.index)
     assert set(one.uns) == set(other.uns)
@@ -71,7 +72,7 @@ def test_what_anndata_wrote_is_opened_as_it_is(adata, tmp_path):
     adata.write_h5ad(tmp_path / "x.h5ad")
     data = open_h5ad(tmp_path / "x.h5ad")
     assert isinstance(data.X, Stored), "nothing of the matrices is read"
-    assert isinstance(data.raw.X, Stored) and isinstance(data.layers["dense"], Stored)
+    assert data.raw is not None and isinstance(data.raw.X, Stored) and isinstance(data.layers["dense"], Stored)
     same(data.to_anndata(), anndata.read_h5ad(tmp_path / "x.h5ad"))
 
 
@@ -90,6 +91,7 @@ def test_a_file_passes_through_without_being_in_memory(adata, tmp_path):
         return block
 
     data = open_h5ad(tmp_path / "x.h5ad")
+    assert data.X is not None
     write_h5ad(data.with_(X=Mapped(data.X, data.n_vars, watched)), tmp_path / "y.h5ad")
     assert most == [300], "one block of so few cells"
     same(read_h5ad(tmp_path / "y.h5ad"), adata)

@@ -2,6 +2,8 @@
 
 import pickle
 import shutil
+from collections.abc import Callable
+from pathlib import Path
 
 import anndata
 import h5py
@@ -12,7 +14,18 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cellzoo.converters.rows import BLOCK_BYTES, Mapped, Memory, Picked, Stacked, Stored, blocks, canonical, to_csr
+from cellzoo.converters.rows import (
+    BLOCK_BYTES,
+    Mapped,
+    Memory,
+    Picked,
+    Rows,
+    Stacked,
+    Stored,
+    blocks,
+    canonical,
+    to_csr,
+)
 from cellzoo.errors import InputError
 
 DENSE = np.random.default_rng(1).poisson(0.4, size=(40, 7)).astype(np.float32)
@@ -31,7 +44,7 @@ def path(tmp_path_factory):
     return path
 
 
-KINDS = {
+KINDS: dict[str, Callable[[Path], Rows]] = {
     "in memory": lambda _: Memory(DENSE),
     "by column": lambda _: Memory(sp.csc_matrix(DENSE)),
     "CSR in a file": lambda path: Stored(path, "X"),
@@ -109,6 +122,11 @@ def test_canonical_leaves_what_it_was_given_as_it_was():
 
 def test_the_function_is_told_where_its_block_starts():
     seen = []
-    rows = Mapped(Memory(DENSE), 7, lambda block, start: (seen.append(start), block)[1])
+
+    def look(block, start):
+        seen.append(start)
+        return block
+
+    rows = Mapped(Memory(DENSE), 7, look)
     assert [start for start, _ in blocks(rows, 15)] == seen == [0, 15, 30]
     assert pd.Series(seen).is_monotonic_increasing

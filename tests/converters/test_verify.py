@@ -16,8 +16,8 @@ from click.testing import CliRunner
 
 from cellzoo import __version__, settings
 from cellzoo.cli import main
-from cellzoo.converters.zoo import open_registry
 from cellzoo.converters.verify import rewritten, verify
+from cellzoo.converters.zoo import open_registry
 from cellzoo.errors import CardError, InputError, WorldError
 from cellzoo.registry.cards import load_card
 from cellzoo.registry.catalogue import PACKAGED

@@ -70,7 +70,7 @@ def test_findings_of_the_check_end_with_1(run, spoiled):
     ("words", "code", "says"),
     [
         (["datasets", "--tissue", "kidney"], 1, "no cell has tissue 'kidney'"),
-        (["datasets", "--set", "vfs.s3.region"], 2, "expected NAME=VALUE"),
+        (["datasets", "--config", "vfs.s3.region"], 2, "expected NAME=VALUE"),
         (["datasets", "--cell-line", "CVCL_0023"], 1, "is not a field"),
         (["export", "-o", "own"], 2, "name h5ad files or ids"),
         (["get", "--tissue", "lung"], 2, "--out"),

@@ -1,0 +1,254 @@
+"""What the form that data are brought into cannot say: it travels in ``uns["cellzoo"]["carried"]`` and returns.
+
+Nothing here knows a schema. `attach` compares the data with what the way back would make of the converted ones and
+notes the difference; `restore` applies it. So a way there and back is the identity whatever the two forms lack, and
+what was changed in between stays changed. Columns of cells and genes travel as columns (``carried_FORM_NAME``), so that
+they follow whoever picks cells; matrices and arrays likewise; the rest is in uns.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import chain, count
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from cellzoo.converters.celldata import CellData, Raw
+from cellzoo.converters.cellxgene.frames import alike, cast, columns_of, frame_of, same, type_of
+from cellzoo.converters.rows import Mapped, Rows
+
+HOUSE, CARRIED = "cellzoo", "carried"
+INDEX = "index of genes"
+HOMES = {
+    **{"obs": "obs", "var": "var", "raw.var": "var"},
+    **{"layers": "layers", "obsm": "obsm", "varm": "varm", "obsp": "obsp", "varp": "varp", "raw.varm": "varm"},
+}
+"""Part of the data -> the part of the converted data that what it lacks travels in."""
+FRAMES = ("obs", "var", "raw.var")
+
+
+@dataclass
+class Load:
+    """What returns in one part: values by name, and how names, order and types differ."""
+
+    note: dict[str, Any] = field(default_factory=dict)
+    """``absent``, ``order``, ``types``, ``over`` and ``index``; plain JSON values."""
+    values: dict[str, Any] = field(default_factory=dict)
+    """Columns, matrices, arrays or values of uns."""
+
+    def __bool__(self) -> bool:
+        return bool(self.note or self.values)
+
+
+Loads = dict[str, Load]
+
+
+def difference(have: CellData, want: CellData) -> Loads:
+    """Return what turns the data that one has into those that one wants; {} where they are the same."""
+    found: Loads = {}
+    for name in FRAMES:
+        one, other = _part(have, name), _part(want, name)
+        found[name] = _frame_difference(one, other) if one is not None and other is not None else Load()
+    for name in (name for name in HOMES if name not in FRAMES):
+        found[name] = _missing(_part(have, name) or {}, _part(want, name) or {}, lambda one, other: one is other)
+    found["uns"] = _missing(_plain(have.uns), _plain(want.uns), alike)
+    pairs = {"X": (have.X, want.X), "raw": (have.raw and have.raw.X, want.raw and want.raw.X)}
+    types = {name: str(two.dtype) for name, (one, two) in pairs.items() if one and two and one.dtype != two.dtype}
+    found["matrices"] = Load({"types": types} if types else {})
+    return {name: load for name, load in found.items() if load}
+
+
+def attach(data: CellData, name: str, loads: Loads) -> CellData:
+    """Return data that carry what returns on the way back to a form."""
+    note: dict[str, Any] = {}
+    carried: dict[str, Any] = {}
+    parts: dict[str, Any] = {home: dict(_columns(_part(data, home))) for home in set(HOMES.values())}
+    for part, load in loads.items():
+        note[part] = dict(load.note)
+        if part == "uns":
+            carried |= {"uns": load.values} if load.values else {}
+        elif load.values:
+            home = parts[HOMES[part]]
+            note[part]["stored"] = {}
+            for key, value in load.values.items():
+                place = _free(f"carried_{name}_{part}_{key}".replace("/", "_"), home)
+                home[place] = value
+                note[part]["stored"][key] = place
+    carried["note"] = json.dumps(note, sort_keys=True)
+    changes = {home: values for home, values in parts.items() if home not in FRAMES}
+    changes |= {home: frame_of(parts[home], _part(data, home).index) for home in ("obs", "var")}
+    return carry(data.with_(**changes), name, carried)
+
+
+def carry(data: CellData, name: str, value: Any) -> CellData:
+    """Return data with a value among what is carried."""
+    house = dict(data.uns.get(HOUSE, {}))
+    house[CARRIED] = dict(house.get(CARRIED, {})) | {name: value}
+    return data.with_(uns=dict(data.uns) | {HOUSE: house})
+
+
+def detach(data: CellData, *names: str) -> tuple[CellData, dict[str, Any]]:
+    """Return data without what they carry under some names, by default all; loads by name, other values as they are."""
+    house = dict(data.uns.get(HOUSE, {}))
+    kept = dict(house.pop(CARRIED, {}))
+    carried = {name: kept.pop(name) for name in list(kept) if not names or name in names}
+    if not carried:
+        return data, {}
+    if kept:
+        house[CARRIED] = kept
+    uns = {key: value for key, value in data.uns.items() if key != HOUSE} | ({HOUSE: house} if house else {})
+    parts: dict[str, Any] = {home: dict(_columns(_part(data, home))) for home in set(HOMES.values())}
+    found: dict[str, Any] = {}
+    for name, value in carried.items():
+        if not isinstance(value, Mapping) or "note" not in value:
+            found[name] = value
+            continue
+        loads: Loads = {}
+        for part, note in json.loads(value["note"]).items():
+            home = parts.get(HOMES.get(part, ""), {})
+            stored = note.pop("stored", {})
+            values = {key: home.pop(place) for key, place in stored.items() if place in home}
+            loads[part] = Load(note, dict(value.get("uns", {})) if part == "uns" else values)
+        found[name] = loads
+    changes = {home: values for home, values in parts.items() if home not in FRAMES}
+    changes |= {home: frame_of(parts[home], _part(data, home).index) for home in ("obs", "var")}
+    return data.with_(uns=uns, **changes), found
+
+
+def restore(data: CellData, loads: Loads) -> CellData:
+    """Return data with what was carried for them; what was changed since it was noted stays as it is."""
+    changes: dict[str, Any] = {}
+    raw = data.raw
+    for part, load in loads.items():
+        if part in {"obs", "var"}:
+            changes[part] = _restored(getattr(data, part), load)
+        elif part == "uns":
+            house = {HOUSE: data.uns[HOUSE]} if HOUSE in data.uns else {}
+            changes["uns"] = _without(_plain(data.uns), load) | load.values | house
+        elif part in {"raw.var", "raw.varm"} and raw is not None:
+            var = _restored(raw.var, load) if part == "raw.var" else raw.var
+            varm = _without(raw.varm, load) | load.values if part == "raw.varm" else raw.varm
+            raw = Raw(raw.X, var, varm)
+        elif part in HOMES and part not in {"raw.var", "raw.varm"}:
+            changes[part] = _without(getattr(data, part), load) | load.values
+    types = loads["matrices"].note["types"] if "matrices" in loads else {}
+    if "X" in types and data.X is not None:
+        changes["X"] = as_type(data.X, types["X"])
+    if "raw" in types and raw is not None:
+        raw = Raw(as_type(raw.X, types["raw"]), raw.var, raw.varm)
+    return data.with_(raw=raw, **changes)
+
+
+def as_type(rows: Rows, dtype: Any) -> Rows:
+    """Return a matrix with values of another type."""
+
+    def typed(block: sp.csr_matrix, _: int) -> sp.csr_matrix:
+        return block.astype(dtype)
+
+    return rows if rows.dtype == np.dtype(dtype) else Mapped(rows, rows.shape[1], typed, dtype)
+
+
+def carried_names(loads: Loads) -> dict[str, list[str]]:
+    """Return part -> names of what is carried in it."""
+    return {part: sorted(load.values) for part, load in loads.items() if load.values}
+
+
+def _part(data: CellData, name: str) -> Any:
+    if not name.startswith("raw."):
+        return getattr(data, name)
+    return None if data.raw is None else getattr(data.raw, name.removeprefix("raw."))
+
+
+def _columns(part: Any) -> Mapping[str, Any]:
+    return {name: part[name] for name in part}
+
+
+def _plain(uns: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in uns.items() if key != HOUSE}
+
+
+def _free(name: str, taken: Mapping[str, Any]) -> str:
+    return next(one for one in chain([name], (f"{name}_{number}" for number in count(1))) if one not in taken)
+
+
+def _missing(have: Mapping[str, Any], want: Mapping[str, Any], equal: Any) -> Load:
+    absent = sorted(set(have) - set(want))
+    values = {key: value for key, value in want.items() if key not in have or not equal(have[key], value)}
+    return Load({"absent": absent} if absent else {}, values)
+
+
+def _without(have: Mapping[str, Any], load: Load) -> dict[str, Any]:
+    return {key: value for key, value in have.items() if key not in load.note.get("absent", ())}
+
+
+def _frame_difference(have: pd.DataFrame, want: pd.DataFrame) -> Load:
+    load = Load()
+    types: dict[str, Any] = {}
+    over: dict[str, dict[str, str]] = {}
+    for name, column in columns_of(want).items():
+        if name not in have:
+            load.values[name] = column
+        elif not same(have[name], column):
+            kind = type_of(column)
+            if kind and same(cast(have[name], kind), column):
+                types[name] = kind
+            else:
+                load.values[name] = column
+                if mapping := _mapping(column, have[name]):
+                    over[name] = mapping
+    kept = [name for name in have if name in want]
+    order = [*kept, *(name for name in load.values if name not in kept)]
+    said = {
+        "absent": [name for name in have if name not in want],
+        "order": list(want) if order != list(want) or len(load.values) > 1 else [],
+        "types": types,
+        "over": over,
+        "names": [have.index.name, want.index.name] if have.index.name != want.index.name else [],
+    }
+    if not have.index.equals(want.index):
+        load.values[INDEX] = want.index.to_series(index=have.index)
+    load.note = {key: value for key, value in said.items() if value}
+    return load
+
+
+def _mapping(want: Any, have: Any) -> dict[str, str]:
+    """Return what each value carried was shown as, {} where one was shown as several."""
+    if not isinstance(want.dtype, pd.CategoricalDtype):
+        return {}
+    pairs = pd.DataFrame({"want": want.astype(str).to_numpy(), "have": have.astype(str).to_numpy()}).drop_duplicates()
+    return {} if pairs["want"].duplicated().any() else dict(zip(pairs["want"], pairs["have"], strict=True))
+
+
+def _restored(have: pd.DataFrame, load: Load) -> pd.DataFrame:
+    note = load.note
+    columns = _without(_columns(have), load)
+    for name, kind in note.get("types", {}).items():
+        if name in columns:
+            columns[name] = cast(columns[name], kind)
+    index = have.index
+    for name, value in load.values.items():
+        if name == INDEX:
+            index = pd.Index(value.to_numpy(), name=index.name)
+            continue
+        columns[name] = _unless_changed(value, columns.get(name), note.get("over", {}).get(name))
+    order = [name for name in note.get("order", ()) if name in columns]
+    frame = frame_of({name: columns[name] for name in dict.fromkeys([*order, *columns])}, have.index)
+    frame.index = index.rename(note["names"][1]) if "names" in note else index
+    return frame
+
+
+def _unless_changed(carried: Any, shown: Any, mapping: Mapping[str, str] | None) -> Any:
+    """Return what was carried, but what is shown now in cells where it is no longer what was shown then."""
+    if shown is None or not mapping:
+        return carried
+    then = carried.astype(str).map(mapping).to_numpy()
+    changed = shown.astype(str).to_numpy() != then
+    if not changed.any():
+        return carried
+    values = np.where(changed, shown.astype(object).to_numpy(), carried.astype(object).to_numpy())
+    return pd.Series(pd.Categorical(values), index=carried.index)

@@ -1,0 +1,151 @@
+"""Streamlined data, spelled as CELLxGENE does, and the other way; genes that were not measured leave and come back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from cellzoo.converters.celldata import CellData, Raw
+from cellzoo.converters.cellxgene.fields import FEATURES, ORGANISM, SCHEMA_KEYS
+from cellzoo.converters.cellxgene.frames import columns_of, constant, frame_of
+from cellzoo.converters.cellxgene.portal import JOINID, labelled, labels
+from cellzoo.converters.cellxgene.sfaira import counts_first, organism_of, processed_first
+from cellzoo.converters.rows import Mapped, Memory, Rows
+from cellzoo.errors import GenesError
+from cellzoo.registry.fields import ORGANISM_KEY, UNKNOWN, id_column
+
+MEASURED = "measured"
+PROCESSED = "processed"
+
+
+def to_cellxgene(data: CellData) -> CellData:
+    """Return streamlined data by CELLxGENE's names."""
+    columns = columns_of(data.obs)
+    organism = organism_of(columns)
+    uns = dict(data.uns) if organism == UNKNOWN else dict(data.uns) | {ORGANISM_KEY: organism}
+    var = data.var.copy(deep=False)
+    var["feature_is_filtered"] = False
+    found = data.with_(obs=frame_of(columns, data.obs.index), var=var, uns=uns)
+    return labelled(processed_first(found, PROCESSED))
+
+
+def from_cellxgene(data: CellData) -> CellData:
+    """Return CELLxGENE's data as streamlined data name them, over the genes that they have."""
+    columns = {name: one for name, one in columns_of(data.obs).items() if name not in {JOINID, *ORGANISM}}
+    uns = {key: value for key, value in data.uns.items() if key not in {"organism", *SCHEMA_KEYS}}
+    if ORGANISM_KEY in uns:
+        ids = constant(str(uns[ORGANISM_KEY]), data.obs.index)
+        columns = {id_column("organism"): ids, "organism": labels(ids), **columns}
+    named = labelled(data.with_(obs=data.obs[[]], raw=None)).var
+    genes = {name: one for name, one in columns_of(named).items() if name not in {*FEATURES[1:], "feature_is_filtered"}}
+    if "feature_name" in genes:
+        genes["feature_name"] = genes["feature_name"].astype(object)
+    genes.setdefault(MEASURED, pd.Series(np.ones(data.n_vars, dtype=bool), index=data.var.index))
+    found = data.with_(obs=frame_of(columns, data.obs.index), var=frame_of(genes, data.var.index), uns=uns)
+    return counts_first(found, PROCESSED)
+
+
+def take_out(data: CellData) -> tuple[CellData, dict[str, Any]]:
+    """Return data over the measured genes, and what `put_back` needs; {} where all were measured.
+
+    The matrices are read through; `GenesError` then, where a gene that is said not to be measured has a count.
+    """
+    if MEASURED not in data.var or data.var[MEASURED].dtype != bool or data.var[MEASURED].all():
+        return data, {}
+    measured = data.var[MEASURED].to_numpy()
+    kept = np.flatnonzero(measured)
+
+    def matrix(rows: Rows) -> Rows:
+        def picked(block: sp.csr_matrix, start: int) -> sp.csr_matrix:
+            found = block[:, kept]
+            if found.nnz != block.nnz:
+                gene = data.var.index[block.indices[~measured[block.indices]][0]]
+                raise GenesError(f"{gene} is said not to be measured, and has counts after cell {start}. Correct one.")
+            return found
+
+        return Memory(picked(rows.csr, 0)) if isinstance(rows, Memory) else Mapped(rows, len(kept), picked, rows.dtype)
+
+    gone = data.var[~measured].drop(columns=MEASURED)
+    taken = {
+        "position": np.flatnonzero(~measured),
+        "column": list(data.var).index(MEASURED),
+        "var": gone,
+        "varm": {name: array[~measured] for name, array in data.varm.items()},
+    }
+    found = data.with_(
+        var=data.var[measured].drop(columns=MEASURED),
+        X=data.X and matrix(data.X),
+        layers={name: matrix(rows) for name, rows in data.layers.items()},
+        raw=data.raw and _raw(data.raw, matrix, measured),
+        varm={name: array[measured] for name, array in data.varm.items()},
+        varp={name: square[kept][:, kept] for name, square in data.varp.items()},
+    )
+    return found, taken
+
+
+def put_back(data: CellData, taken: dict[str, Any]) -> CellData:
+    """Return data over the genes they had before `take_out`: without counts, and said not to be measured."""
+    gone = np.asarray(taken["position"], dtype=np.int64)
+    size = data.n_vars + len(gone)
+    here = np.setdiff1d(np.arange(size), gone)
+    order = np.argsort(np.concatenate([here, gone]))
+
+    def matrix(rows: Rows) -> Rows:
+        def placed(block: sp.csr_matrix, _: int) -> sp.csr_matrix:
+            wide = sp.csr_matrix((block.data, here[block.indices], block.indptr), shape=(block.shape[0], size))
+            wide.has_canonical_format = True
+            return wide
+
+        return Memory(placed(rows.csr, 0)) if isinstance(rows, Memory) else Mapped(rows, size, placed, rows.dtype)
+
+    def frame(kept: pd.DataFrame) -> pd.DataFrame:
+        columns = {
+            name: _joined(one, taken["var"].get(name), len(gone))[order] for name, one in columns_of(kept).items()
+        }
+        measured = np.isin(np.arange(size), here)
+        index = pd.Index(np.concatenate([kept.index, taken["var"].index])[order], name=kept.index.name)
+        names = list(columns)
+        names.insert(int(taken["column"]), MEASURED)
+        columns[MEASURED] = measured
+        return frame_of({name: columns[name] for name in names}, index)
+
+    return data.with_(
+        var=frame(data.var),
+        X=data.X and matrix(data.X),
+        layers={name: matrix(rows) for name, rows in data.layers.items()},
+        raw=data.raw and Raw(matrix(data.raw.X), frame(data.raw.var).drop(columns=MEASURED)),
+        varm={
+            name: np.concatenate([array, taken.get("varm", {}).get(name, np.full((len(gone), *array.shape[1:]), 0))])[
+                order
+            ]
+            for name, array in data.varm.items()
+        },
+        varp={name: _widened(square, here, size) for name, square in data.varp.items()},
+    )
+
+
+def _raw(raw: Raw, matrix: Callable[[Rows], Rows], measured: np.ndarray) -> Raw:
+    varm = {name: array[measured] for name, array in raw.varm.items()}
+    return Raw(matrix(raw.X), raw.var[measured].drop(columns=MEASURED, errors="ignore"), varm)
+
+
+def _joined(kept: Any, gone: Any, number: int) -> Any:
+    """Return a column of genes and of those that were taken out, in the type it had."""
+    if gone is None:
+        gone = pd.Series([None] * number, dtype=object)
+    if isinstance(kept.dtype, pd.CategoricalDtype):
+        values = np.concatenate([np.asarray(kept, dtype=object), np.asarray(gone, dtype=object)])
+        names = list(kept.cat.categories)
+        names += sorted({one for one in values.tolist() if one is not None and one == one} - set(names))  # noqa: PLR0124
+        return pd.Categorical(values, names, ordered=kept.cat.ordered)
+    return pd.concat([kept.reset_index(drop=True), gone.reset_index(drop=True)]).array
+
+
+def _widened(square: Any, here: np.ndarray, size: int) -> Any:
+    wide = sp.lil_matrix((size, size), dtype=square.dtype)
+    wide[np.ix_(here, here)] = square
+    return wide.tocsr() if sp.issparse(square) else wide.toarray()
