@@ -5,7 +5,9 @@ PYTHON ?= python3
 INSTALLED := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test lint bench format clean
+ORACLE := $(or $(CELLZOO_ORACLE),.oracle)
+
+.PHONY: demo test lint oracle bench format clean
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -16,8 +18,11 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: $(INSTALLED)  ## the whole story on packaged real data; ends with a page
 	$(BIN)/cellzoo demo -o demo
 
-test: $(INSTALLED) lint  ## linters, types, and every test
-	$(BIN)/python -m pytest
+test: $(INSTALLED) lint oracle  ## linters, types, and every test
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+oracle: $(INSTALLED)  ## the official CELLxGENE validator, in an environment of its own
+	$(BIN)/python -m cellzoo.ci.oracle $(ORACLE)
 
 lint: $(INSTALLED)  ## ruff, mypy strict, the layers, the cards
 	$(BIN)/ruff format --check .
@@ -26,16 +31,19 @@ lint: $(INSTALLED)  ## ruff, mypy strict, the layers, the cards
 	$(BIN)/lint-imports
 	$(BIN)/cellzoo check
 
-bench: $(INSTALLED)  ## side by side with what a user would pick instead
+bench: $(INSTALLED) oracle  ## side by side with what a user would pick instead
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/catalogue.py
 	$(BIN)/python benchmarks/ontology.py
 	$(BIN)/python benchmarks/suggest.py
 	$(BIN)/python benchmarks/annotation.py
+	$(BIN)/python benchmarks/validate.py
+	$(BIN)/python benchmarks/store.py
+	$(BIN)/python benchmarks/memory.py
 
 format: $(INSTALLED)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) demo build dist *.egg-info
+	rm -rf $(VENV) .oracle demo build dist *.egg-info

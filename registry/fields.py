@@ -1,8 +1,7 @@
 """What the CELLxGENE schema calls its columns and which terms it allows in them: the only place that spells either.
 
 Source: schema_definition.yaml of cellxgene-schema 7.1.2 and 7.0.1. For the fields here both have the same rules; what
-differs is the ontology versions they are held against. Left out: the own ontologies of fish, fly and worm, which are
-not packaged.
+differs is the ontology versions they are held against.
 """
 
 from __future__ import annotations
@@ -41,8 +40,8 @@ ORGANISMS = {
 }
 DESCENDANTS_TOO = tuple(f"NCBITaxon:{taxon}" for taxon in (9541, 9544, 10090, 9986, 9598, 10116, 9823))
 """Organisms whose subspecies are allowed as well."""
-FOREIGN_STAGES = ("NCBITaxon:7227", "NCBITaxon:7955", "NCBITaxon:6239")
-"""Organisms with developmental stages of an ontology that is not packaged: only "unknown" can be checked."""
+FLY, FISH, WORM = "NCBITaxon:7227", "NCBITaxon:7955", "NCBITaxon:6239"
+"""The organisms with an anatomy and stages of their own."""
 
 
 @dataclass(frozen=True)
@@ -55,14 +54,20 @@ class Rule:
     """Terms and words that are allowed beside the descendants."""
     forbidden: tuple[str, ...] = ()
     """Terms that are not allowed although they descend from a root."""
+    barred: tuple[str, ...] = ()
+    """Terms that are not allowed, nor is anything below them."""
+    whole: tuple[str, ...] = ()
+    """Ontologies all current terms of which are allowed."""
     several: bool = False
     """Whether one cell can have several terms."""
 
 
+VISIUM = "EFO:0010961"
+"""The generic term: only what lies below it is allowed."""
 CELL_TYPES = Rule(("CL:0000000",), ("CL:0000000", UNKNOWN), ("CL:0000255", "CL:0000257", "CL:0000548"))
 FIELD_ROOTS = {
     "organism": Rule(DESCENDANTS_TOO, tuple(ORGANISMS)),
-    "assay": Rule(("EFO:0002772", "EFO:0010183")),
+    "assay": Rule(("EFO:0002772", "EFO:0010183"), forbidden=(VISIUM,)),
     "cell_type": CELL_TYPES,
     "development_stage": Rule(("UBERON:0000105",), (UNKNOWN,), ("UBERON:0000071",)),
     "disease": Rule(("MONDO:0000001", "MONDO:0021178"), (NORMAL, "MONDO:0021178"), several=True),
@@ -72,6 +77,34 @@ FIELD_ROOTS = {
     "cell_line": Rule(terms=(UNKNOWN, NOT_APPLICABLE)),
 }
 """What each field takes where neither organism nor tissue type says otherwise (`rule`)."""
+OWN_CELLS = {FISH: "ZFA:0009000", FLY: "FBbt:00007002", WORM: "WBbt:0004017"}
+OWN_TISSUES = {FISH: "ZFA:0100000", FLY: "FBbt:10000000", WORM: "WBbt:0005766"}
+"""What cell types and tissues of an organism of its own anatomy lie below, beside CL and UBERON."""
+OWN_STAGES = {
+    FISH: Rule(("ZFS:0100000",), (UNKNOWN,), ("ZFS:0000000",)),
+    FLY: Rule(("FBdv:00007014", "FBdv:00005259"), (UNKNOWN,), ("FBdv:00007012",)),
+    WORM: Rule(("WBls:0000803", "WBls:0000804"), ("WBls:0000669", UNKNOWN)),
+}
+NO_TISSUES = ("ZFA:0001093", "WBbt:0007849", "WBbt:0007850", "WBbt:0008595")
+GERM_LINE = "WBbt:0006803"
+"""Of the worm: no cell type and no tissue."""
+CONDITIONS = Rule(
+    ("CHEBI:24431", "EFO:0002755"),
+    ("EFO:0001702", "EFO:0002755", "EFO:0002756", NOT_APPLICABLE),
+    tuple(
+        f"CHEBI:{number}"
+        for number in (
+            *(23367, 24431, 24835, 24867, 24870, 25212, 25367, 25699, 33238, 33259),
+            *(33497, 33595, 33674, 33675, 36357, 36358, 36914, 37577),
+        )
+    ),
+    barred=("CHEBI:36342", "CHEBI:50906"),
+    whole=("UniProt",),
+    several=True,
+)
+"""What cells were exposed to: substances, diets, temperature, proteins and (`AGAINST`) antibodies; new in 7.1."""
+AGAINST = "anti-"
+"""Before the protein that an antibody binds."""
 PREFIXES = {
     "organism": ("NCBITaxon",),
     "assay": ("EFO",),
@@ -104,22 +137,34 @@ def id_column(field: str) -> str:
 
 def rule(field: str, organism: str = HUMAN, tissue_type: str = "tissue") -> Rule:
     """Return which terms a field takes in this organism and kind of sample; NotFoundError for an unknown field."""
+    if field == "experimental_condition":
+        return CONDITIONS
     if field not in FIELD_ROOTS:
         raise NotFoundError(f"no field {field!r}; there are {', '.join(FIELD_ROOTS)}")
     if tissue_type not in TISSUE_TYPES:
         raise InputError(f"tissue type {tissue_type!r}: expected one of {', '.join(TISSUE_TYPES)}")
-    line = tissue_type == "cell line"
+    line, culture = tissue_type == "cell line", tissue_type == "primary cell culture"
+    cells = Rule(
+        tuple(filter(None, (*CELL_TYPES.roots, OWN_CELLS.get(organism)))),
+        (*CELL_TYPES.terms, NOT_APPLICABLE) if line else (UNKNOWN,) if field == "tissue" else CELL_TYPES.terms,
+        CELL_TYPES.forbidden,
+        barred=(GERM_LINE,) if organism == WORM else (),
+    )
     special = {
-        ("cell_type", line): Rule(CELL_TYPES.roots, (*CELL_TYPES.terms, NOT_APPLICABLE), CELL_TYPES.forbidden),
+        ("cell_type", True): cells,
         ("sex", line): Rule(terms=(NOT_APPLICABLE,)),
         ("development_stage", line): Rule(terms=(NOT_APPLICABLE,)),
         ("self_reported_ethnicity", line or organism != HUMAN): Rule(terms=(NOT_APPLICABLE,)),
         ("development_stage", not line and organism == HUMAN): Rule(("HsapDv:0000001",), (UNKNOWN,)),
         ("development_stage", not line and _is_mouse(organism)): Rule(("MmusDv:0000001",), (UNKNOWN,)),
-        ("sex", not line and organism == "NCBITaxon:6239"): Rule(terms=("PATO:0000384", "PATO:0001340", UNKNOWN)),
-        ("development_stage", not line and organism in FOREIGN_STAGES): Rule(terms=(UNKNOWN,)),
-        ("tissue", tissue_type == "primary cell culture"): Rule(CELL_TYPES.roots, (UNKNOWN,), CELL_TYPES.forbidden),
-        ("tissue", tissue_type == "organoid"): Rule(("UBERON:0001062",), forbidden=("UBERON:0000922",)),
+        ("sex", not line and organism == WORM): Rule(terms=("PATO:0000384", "PATO:0001340", UNKNOWN)),
+        ("development_stage", not line and organism in OWN_STAGES): OWN_STAGES.get(organism, cells),
+        ("tissue", culture): cells,
+        ("tissue", not culture and (organism in OWN_TISSUES or tissue_type == "organoid")): Rule(
+            tuple(filter(None, ("UBERON:0001062", OWN_TISSUES.get(organism)))),
+            forbidden=(*NO_TISSUES, "UBERON:0000922") if tissue_type == "organoid" else NO_TISSUES,
+            barred=(*OWN_CELLS.values(), GERM_LINE) if organism in OWN_TISSUES else (),
+        ),
     }
     return special.get((field, True), FIELD_ROOTS[field])
 
@@ -163,6 +208,8 @@ def _several(field: str, terms: list[str], expected: Rule, schema: str) -> str |
 
 
 def _one(field: str, term_id: str, expected: Rule, schema: str) -> str | None:
+    if expected is CONDITIONS:
+        term_id = term_id.removeprefix(AGAINST)
     if term_id in expected.terms:
         return None
     if ":" not in term_id:
@@ -174,15 +221,19 @@ def _one(field: str, term_id: str, expected: Rule, schema: str) -> str | None:
         return f"{error}."
     if ontology.is_obsolete(term_id):
         return f"{name} is obsolete; " + (f"use {new}." if (new := current(term_id, schema)) else "find another.")
-    if term_id in expected.forbidden:
+    above = set(ontology.ancestors(term_id))
+    if term_id in expected.forbidden or not above.union([term_id]).isdisjoint(expected.barred):
         return f"{name} is forbidden as {field}."
-    below = not set(expected.roots).isdisjoint(ontology.ancestors(term_id))
-    return None if below else f"{name} is not allowed as {field}: expected {_expectation(expected)}."
+    return (
+        None
+        if ontology.prefix in expected.whole or not above.isdisjoint(expected.roots)
+        else f"{name} is not allowed as {field}: expected {_expectation(expected)}."
+    )
 
 
 def _expectation(expected: Rule) -> str:
     below = [f"a descendant of {root} ({term_ontology(root).label(root)})" for root in expected.roots]
-    return " or ".join([*below, *expected.terms])
+    return " or ".join([*below, *(f"a term of {prefix}" for prefix in expected.whole), *expected.terms])
 
 
 def _is_mouse(organism: str) -> bool:

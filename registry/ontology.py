@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from cellzoo.errors import InputError, NotFoundError
 from cellzoo.registry.compiled import SAME, TEXTS, Term
-from cellzoo.registry.pins import PINS, SCHEMA
+from cellzoo.registry.pins import CONDITIONS, OTHER_ORGANISMS, PINS, SCHEMA
 
 FOLDER = Path(__file__).parent / "ontologies"
 RELATIONS = {"is_a": 1, "part_of": 2}
@@ -27,7 +27,7 @@ BOTH = tuple(RELATIONS)
 ANY = sum(RELATIONS.values())
 INDIRECT = 4
 """Bit of a link that leads through terms of other ontologies: part of the closure, no parent."""
-FILED_UNDER = {"AfPO": "HANCESTRO"}
+FILED_UNDER = {"AfPO": "HANCESTRO", "ZFS": "ZFA", "uniprot": "UniProt"}
 """Prefixes of terms that live in the file of another ontology."""
 
 Links = tuple["memoryview[int]", "memoryview[int]", "memoryview[int]"]
@@ -364,7 +364,7 @@ def load(prefix: str, version: str | None = None, schema: str = SCHEMA) -> Ontol
         raise NotFoundError(f"no ontology {prefix!r} is packaged; there are {', '.join(packaged())}")
     if schema not in PINS:
         raise NotFoundError(f"no versions are pinned for CELLxGENE schema {schema!r}; there are {', '.join(PINS)}")
-    chosen = PINS[schema][prefix] if version is None else version
+    chosen = version or (PINS[schema] | OTHER_ORGANISMS[schema] | CONDITIONS[schema]).get(prefix, f"of {schema}")
     if chosen not in files:
         raise NotFoundError(f"{prefix} {chosen} is not packaged; there is {', '.join(packaged()[prefix])}")
     return _open(files[chosen])

@@ -27,5 +27,24 @@ PINS = {
     },
 }
 """The ontology versions that each CELLxGENE schema pins (cellxgene-ontology-guide 1.11.1), the newest schema first."""
+OTHER_ORGANISMS = {
+    "7.1.0": {
+        "FBbt": "v2026-04-03",
+        "FBdv": "v2026-04-02",
+        "ZFA": "v2026-03-31",
+        "WBbt": "v2025-08-18",
+        "WBls": "vWS298",
+    },
+    "7.0.0": {
+        "FBbt": "v2025-08-07",
+        "FBdv": "v2025-05-29",
+        "ZFA": "v2025-09-05",
+        "WBbt": "v2025-08-18",
+        "WBls": "vWS298",
+    },
+}
+"""Anatomy and stages of fly, fish and worm: packaged as well, searched only where they are asked for."""
+CONDITIONS = {"7.1.0": {"CHEBI": "2026-05-01", "UniProt": "2026-01-28"}, "7.0.0": {}}
+"""Substances and proteins that cells were treated with, new in 7.1: packaged with labels and links, no more."""
 SCHEMA = next(iter(PINS))
 """The CELLxGENE schema that holds where none is named."""

@@ -22,13 +22,18 @@ from cellzoo.errors import InputError
     show_default=True,
     help="Version of the schema.",
 )
-@click.option("--ignore-labels", is_flag=True, help="Pass over the labels that CELLxGENE adds to a published file.")
+@click.option(
+    "--ignore-labels/--forbid-labels",
+    default=None,
+    help="Whether the labels may be there that CELLxGENE adds to a published file; by default in files that say their "
+    "schema version.",
+)
 @click.option(
     "--pre-analysis", is_flag=True, help="The file is of before analysis: no cell types, perhaps no embedding."
 )
 @json_option
 def validate(
-    files: tuple[Path, ...], schema_version: str, ignore_labels: bool, pre_analysis: bool, as_json: bool
+    files: tuple[Path, ...], schema_version: str, ignore_labels: bool | None, pre_analysis: bool, as_json: bool
 ) -> None:
     """Find all that is wrong in h5ad files by the rules of the CELLxGENE schema.
 

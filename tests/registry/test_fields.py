@@ -7,7 +7,7 @@ from cellzoo.registry.fields import DELIMITER, FIELD_ROOTS, ORGANISMS, PREFIXES,
 from cellzoo.registry.ontology import load, term_ontology
 from cellzoo.registry.pins import PINS
 
-FISH, WORM, PIG = "NCBITaxon:7955", "NCBITaxon:6239", "NCBITaxon:9823"
+FISH, WORM, PIG, FLY = "NCBITaxon:7955", "NCBITaxon:6239", "NCBITaxon:9823", "NCBITaxon:7227"
 MOUSE = "NCBITaxon:10090"
 
 GOOD = [
@@ -33,6 +33,16 @@ GOOD = [
     ("development_stage", "UBERON:0000113", {"organism": PIG}),
     ("development_stage", "na", {"tissue_type": "cell line"}),
     ("development_stage", "unknown", {"organism": FISH}),
+    ("development_stage", "ZFS:0000044", {"organism": FISH}),
+    ("development_stage", "FBdv:00005369", {"organism": FLY}),
+    ("development_stage", "WBls:0000669", {"organism": WORM}),
+    ("cell_type", "ZFA:0009052", {"organism": FISH}),
+    ("cell_type", "CL:0000084", {"organism": FISH}),
+    ("cell_type", "FBbt:00005106", {"organism": FLY}),
+    ("tissue", "ZFA:0000114", {"organism": FISH}),
+    ("tissue", "UBERON:0002048", {"organism": FISH}),
+    ("tissue", "WBbt:0005772", {"organism": WORM}),
+    ("tissue", "ZFA:0009052", {"organism": FISH, "tissue_type": "primary cell culture"}),
     ("sex", "PATO:0000383", {}),
     ("sex", "unknown", {}),
     ("sex", "na", {"tissue_type": "cell line"}),
@@ -41,6 +51,13 @@ GOOD = [
     ("self_reported_ethnicity", "HANCESTRO:0371", {}),
     ("self_reported_ethnicity", "na", {"organism": MOUSE}),
 ]
+
+
+@pytest.mark.parametrize(
+    "term", ["na", "CHEBI:15377", "EFO:0001702", "CHEBI:15377 || EFO:0002756", "uniprot:P04637", "anti-uniprot:P04637"]
+)
+def test_conditions_are_substances_diets_temperature_proteins_and_antibodies(term):
+    assert allowed("experimental_condition", term) is None
 
 
 @pytest.mark.parametrize(("field", "term", "sample"), GOOD)
@@ -86,7 +103,18 @@ BAD = [
     ("development_stage", "HsapDv:0000117", {"organism": MOUSE}, "expected a descendant of MmusDv:0000001"),
     ("development_stage", "HsapDv:0000001", {}, "HsapDv:0000001 (life cycle) is not allowed as development_stage"),
     ("development_stage", "UBERON:0000071", {"organism": PIG}, "is forbidden as development_stage."),
-    ("development_stage", "ZFS:0000044", {"organism": FISH}, "no ontology 'ZFS' is packaged"),
+    ("development_stage", "ZFS:0000000", {"organism": FISH}, "is forbidden as development_stage."),
+    ("development_stage", "UBERON:0000113", {"organism": FISH}, "expected a descendant of ZFS:0100000"),
+    ("development_stage", "FBdv:00007012", {"organism": FLY}, "is forbidden as development_stage."),
+    ("cell_type", "ZFA:0009052", {}, "is not allowed as cell_type"),
+    ("cell_type", "WBbt:0006803", {"organism": WORM}, "is forbidden as cell_type."),
+    ("tissue", "ZFA:0009052", {"organism": FISH}, "is forbidden as tissue."),
+    ("tissue", "ZFA:0000114", {}, "is not allowed as tissue"),
+    ("assay", "EFO:0010961", {}, "EFO:0010961 (Visium Spatial Gene Expression) is forbidden as assay."),
+    ("experimental_condition", "CHEBI:24431", {}, "is forbidden as experimental_condition."),
+    ("experimental_condition", "CHEBI:35222", {}, "is forbidden as experimental_condition."),
+    ("experimental_condition", "uniprot:X", {}, "'uniprot:X' is no term of UniProt 2026-01-28"),
+    ("experimental_condition", "EFO:0009899", {}, "expected a descendant of CHEBI:24431"),
     ("sex", "PATO:0000461", {}, "PATO:0000461 (normal) is not allowed as sex: expected PATO:0000383 or PATO:0000384"),
     ("sex", "unknown", {"tissue_type": "cell line"}, "'unknown' is not allowed as sex: expected na."),
     ("sex", "PATO:0000383", {"organism": WORM}, "PATO:0000383 (female) is not allowed as sex"),

@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 
 from cellzoo.errors import InputError, NotFoundError
 from cellzoo.registry.genes import GeneReport, GeneSpace, detect_kind, detect_organism, gene_space, map_genes
-from cellzoo.registry.genetable import gene_table
+from cellzoo.registry.genetable import (
+    BESIDE,
+    MORE,
+    PACKAGED,
+    are_features,
+    features,
+    gene_table,
+    organism_of_id,
+)
 
 HUMAN, MOUSE = "NCBITaxon:9606", "NCBITaxon:10090"
 TP53 = "ENSG00000141510"
@@ -57,7 +65,7 @@ def test_a_gene_space_can_hold_other_biotypes():
 
 
 @pytest.mark.parametrize(
-    "name", ["homo_sapiens-gencode44-protein_coding", "homo_sapiens-gencode48-genes", "Danio rerio"]
+    "name", ["homo_sapiens-gencode44-protein_coding", "homo_sapiens-gencode48-genes", "NCBITaxon:9615"]
 )
 def test_an_unknown_gene_space_is_refused_with_the_known_names(name):
     with pytest.raises(
@@ -200,8 +208,8 @@ def test_names_of_no_one_organism_are_refused():
         InputError, match=r"2 gene names .* \(50% Homo sapiens, 50% Mus musculus\), .* Name the organism"
     ):
         map_genes(["CD3E", "Cd3e"])
-    with pytest.raises(NotFoundError, match="no gene space 'NCBITaxon:9541'; .* 'cellzoo genes add' adds any"):
-        map_genes(["ENSMFAG00000040556"])
+    with pytest.raises(NotFoundError, match="no gene space 'NCBITaxon:9615'; .* 'cellzoo genes add' adds any"):
+        map_genes(["CD3E"], "NCBITaxon:9615")
 
 
 def test_a_space_that_is_no_table_here_still_finds_its_genes_and_the_known_aliases():
@@ -284,3 +292,41 @@ def test_the_order_of_names_plays_no_part(pair):
     (places, report), (moved, again) = land(names), land(shuffled)
     assert report == again
     assert dict(zip(names, places, strict=True)) == dict(zip(shuffled, moved, strict=True))
+
+
+TABLES = [*(PACKAGED | MORE).items(), *BESIDE.items()]
+
+
+@pytest.mark.parametrize(("organism", "table"), TABLES, ids=[name for _, name in TABLES])
+def test_every_organism_of_cellxgene_has_a_table(organism, table):
+    genes = gene_table(table).genes
+    assert [gene for gene, _, _ in genes] == sorted({gene for gene, _, _ in genes})
+    known = {organism_of_id(gene) for gene, _, _ in genes[:: len(genes) // 10]}
+    assert known <= ({organism, None} if organism not in BESIDE else {None})
+    ids = [gene for gene, _, _ in genes[:: max(len(genes) // 50, 1)]]
+    found = features(ids, HUMAN if organism in BESIDE else organism)
+    assert set(found["feature_reference"]) == {organism}
+    assert (found["feature_length"] > 0).all()
+    assert found["feature_name"].tolist() == [symbol for gene, symbol, _ in genes if gene in set(ids)]
+    assert found["feature_type"].tolist() == [kind for gene, _, kind in genes if gene in set(ids)]
+
+
+def test_cells_of_the_other_organisms_can_be_streamlined():
+    pig = gene_space("Sus scrofa")
+    assert (pig.name, len(pig)) == ("sus_scrofa-ensembl114-protein_coding", 22_018)
+    assert map_genes(["ENSSSCG00000005267", "ANXA1"], "Sus scrofa").report.counts == {"id": 1, "symbol": 1}
+
+
+def test_features_are_told_as_cellxgene_writes_them():
+    found = features(["ENSG00000141510", "ERCC-00002", "ENSSASG00005000002", "TP53", "ENSG00000141510.3"], HUMAN)
+    assert found.to_numpy().tolist() == [
+        ["TP53", HUMAN, "gene", 2426, "protein_coding"],
+        ["ERCC-00002 (spike-in control)", "NCBITaxon:32630", "spike-in", 1061, "synthetic"],
+        ["ORF1ab", "NCBITaxon:2697049", "gene", 21290, "protein_coding"],
+        ["", "", "", 0, ""],
+        ["", "", "", 0, ""],
+    ]
+    assert are_features(["ENSG00000141510", "ENSMUSG00000059552"], HUMAN).tolist() == [True, False]
+    assert are_features(["ENSMUSG00000059552"], "NCBITaxon:39442").tolist() == [True]
+    with pytest.raises(NotFoundError, match="NCBITaxon:9605 is none of the organisms of CELLxGENE"):
+        features([], "NCBITaxon:9605")

@@ -18,7 +18,7 @@ from cellzoo.errors import InputError, NotFoundError
 from cellzoo.registry import build
 from cellzoo.registry.compiled import Term, beside, columns, write
 from cellzoo.registry.ontology import FOLDER, Ontology, current, load, nearest_of, packaged, term_ontology
-from cellzoo.registry.pins import PINS
+from cellzoo.registry.pins import CONDITIONS, OTHER_ORGANISMS, PINS
 
 HSAPDV = "f34aca8f2bb21acd0895db928f325e39022002dbaddaf679d28ae9776dcd012d"
 SLIMS = {
@@ -41,14 +41,17 @@ def test_the_pins_are_those_of_the_ontology_guide(schema):
         (importlib.resources.files("cellxgene_ontology_guide") / "data" / "ontology_info.json").read_text()
     )
     pinned = {prefix: one["version"] for prefix, one in info[schema]["ontologies"].items()}
-    assert PINS[schema] == {prefix: pinned[prefix] for prefix in PINS[schema]}
-    assert all(load(prefix, schema=schema) is load(prefix, version) for prefix, version in PINS[schema].items())
+    assert PINS[schema] | OTHER_ORGANISMS[schema] | CONDITIONS[schema] == pinned
+    assert all(load(prefix, schema=schema) is load(prefix, version) for prefix, version in pinned.items())
 
 
 def test_every_pinned_version_is_packaged_and_nothing_else():
-    pinned = {prefix: sorted({pins[prefix] for pins in PINS.values()}) for prefix in sorted(PINS["7.1.0"])}
-    assert packaged() == pinned
-    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 7_000_000
+    pinned = defaultdict(set)
+    for pins in (*PINS.values(), *OTHER_ORGANISMS.values(), *CONDITIONS.values()):
+        for prefix, version in pins.items():
+            pinned[prefix].add(version)
+    assert packaged() == {prefix: sorted(versions) for prefix, versions in sorted(pinned.items())}
+    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 16_000_000
 
 
 COMPARED = [
@@ -56,6 +59,8 @@ COMPARED = [
     *[("7.1.0", prefix, step) for prefix, step in [("UBERON", 40), ("EFO", 40), ("MONDO", 80), ("HANCESTRO", 5)]],
     *[("7.0.0", prefix, step) for prefix, step in [("CL", 4), ("UBERON", 80), ("EFO", 80), ("MONDO", 160)]],
     ("7.0.0", "HANCESTRO", 5),
+    *[("7.1.0", prefix, step) for prefix, step in [("FBbt", 80), ("FBdv", 1), ("ZFA", 10), ("WBbt", 20), ("WBls", 5)]],
+    *[("7.0.0", prefix, step) for prefix, step in [("FBbt", 160), ("ZFA", 20)]],
 ]
 
 
@@ -80,6 +85,17 @@ def test_all_of_cellosaurus_is_there(schema):
         assert lines.label(term) == " ".join(guide(schema).get_term_label(term).split())
     assert term_ontology("CVCL_1511", schema) is lines
     assert (lines.label("CVCL_1511"), lines.find("A-549")) == ("NCI-H1975", "CVCL_0023")
+
+
+def test_substances_and_proteins_have_the_labels_and_links_of_the_guide():
+    substances, proteins = load("CHEBI"), load("UniProt")
+    assert (len(substances), len(proteins)) == (224_691, 574_627)
+    terms = guide().cxg_schema.ontology("CHEBI")
+    for term in substances.ids[::2000]:
+        assert substances.ancestors(term) == sorted(terms[term]["ancestors"]), term
+        assert substances.label(term) == " ".join(terms[term]["label"].split())
+        assert substances.is_obsolete(term) == terms[term]["deprecated"]
+    assert proteins.label("uniprot:P04637") == "P53_HUMAN"
 
 
 @pytest.mark.parametrize("prefix", ["CL", "UBERON", "EFO"])
@@ -243,7 +259,7 @@ def test_find_knows_labels_and_synonyms(prefix, text, term):
         ),
         (lambda: load("CVCL").label("CVCL:0023"), "'CVCL:0023' is no term of CVCL 55.0; nearest 'A-549' (CVCL_0023)"),
         (lambda: term_ontology("T cell"), "'T cell' is no term id; expected PREFIX:NUMBER, for example CL:0000084"),
-        (lambda: load("ZFA"), f"no ontology 'ZFA' is packaged; there are {', '.join(packaged())}"),
+        (lambda: load("GO"), f"no ontology 'GO' is packaged; there are {', '.join(packaged())}"),
     ],
 )
 def test_what_is_unknown_is_named_with_the_nearest(ask, message):
