@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import get_args
 
 import anndata
 import pytest
@@ -14,6 +15,7 @@ from click.testing import CliRunner
 
 from cellzoo.cli import main
 from cellzoo.registry.catalogue import open_registry
+from cellzoo.registry.reading import Format
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -81,6 +83,28 @@ def test_every_command_of_the_readme_runs(desk, mirror):
 def test_the_python_of_the_readme_runs(desk, mirror):
     code = next(text for kind, text in BLOCKS if kind == "python")
     run([sys.executable, "-c", code + "\nassert 'cellzoo_cell_type' in annotated.obs"], desk, mirror)
+
+
+def test_the_python_of_the_page_on_stores_runs(tmp_path, mirror):
+    page = (ROOT / "docs" / "store.md").read_text()
+    blocks = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 3
+    check = "\nassert batch.matrices['X'].shape[1] == 20_120 and part.to_anndata().n_obs == 500"
+    run([sys.executable, "-c", "\n".join(blocks) + check], tmp_path, mirror)
+    assert {path.name for path in tmp_path.iterdir()} >= {"blood.store", "part.h5ad", "part.zarr", "part"}
+
+
+def test_what_the_pages_on_formats_and_the_census_name_exists():
+    formats = (ROOT / "docs" / "formats.md").read_text()
+    assert set(re.findall(r"^\| `(\w+)` \|", formats, re.MULTILINE)) - {"format"} == set(get_args(Format))
+    census = (ROOT / "docs" / "census.md").read_text()
+    commands = re.findall(r"^cellzoo census (\w+)", census, re.MULTILINE)
+    assert set(commands) <= set(main.commands["census"].commands)  # type: ignore[attr-defined]
+    options = set(re.findall(r"(?<!-)--[a-z-]+", census))
+    known = {
+        option for command in main.commands["census"].commands.values() for one in command.params for option in one.opts
+    }  # type: ignore[attr-defined]
+    assert options <= known
 
 
 def test_the_page_of_the_demo_shows_pictures_numbers_and_the_model(desk):
