@@ -100,6 +100,11 @@ def wrapped(text: str, indent: str) -> str:
     return textwrap.fill(text, max(width, 40), initial_indent=indent, subsequent_indent=" " * len(indent))
 
 
+def sized(number: int) -> str:
+    """Return a number of bytes as it is read: 1.2 GB, 3.4 MB."""
+    return f"{number / 1e9:,.1f} GB" if number >= 1e9 else f"{number / 1e6:,.1f} MB"
+
+
 def table(columns: list[str], rows: list[list[str]], keep: int | None = None) -> None:
     """Print a table, a line for each row; a narrow terminal shows the first ``keep`` columns and what else fits."""
     from rich.console import Console

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,11 @@ class Raw:
     """The features."""
     varm: dict[str, Any] = field(default_factory=dict)
     """Arrays along the features."""
+
+    def pick_features(self, at: np.ndarray, function: Callable[[Rows], Rows]) -> Raw:
+        """Return some of the features, which ``function`` takes of the matrix."""
+        varm = {name: _taken(array, at) for name, array in self.varm.items()}
+        return Raw(function(self.X), self.var.iloc[at], varm)
 
 
 @dataclass
@@ -116,25 +121,45 @@ class CellData:
         """Return the same data with other parts in place of those given; nothing else is copied."""
         return replace(self, **changes)
 
-    def pick(self, cells: np.ndarray) -> CellData:
-        """Return some of the cells, by increasing position; matrices are still read by ranges."""
+    def with_matrices(self, function: Callable[[Rows], Rows]) -> CellData:
+        """Return the same data with X, the layers and the matrix of raw put through a function."""
+        return replace(
+            self,
+            X=None if self.X is None else function(self.X),
+            layers={name: function(rows) for name, rows in self.layers.items()},
+            raw=None if self.raw is None else replace(self.raw, X=function(self.raw.X)),
+        )
+
+    def pick(self, cells: np.ndarray, function: Callable[[Rows], Rows] | None = None) -> CellData:
+        """Return some of the cells, by increasing position; matrices are still read by ranges.
+
+        ``function`` takes the cells of a matrix where they come in any order.
+        """
         if np.array_equal(cells, np.arange(self.n_obs)):
             return self
-        if (np.diff(cells) <= 0).any():
+        if function is None and (np.diff(cells) <= 0).any():
             raise InputError("cells are picked by increasing position, each once.")
 
         def rows(matrix: Rows) -> Rows:
             return Memory(matrix.csr[cells]) if isinstance(matrix, Memory) else Picked(matrix, cells)
 
         return replace(
-            self,
+            self.with_matrices(function or rows),
             obs=self.obs.iloc[cells],
-            X=None if self.X is None else rows(self.X),
-            layers={name: rows(matrix) for name, matrix in self.layers.items()},
-            raw=None if self.raw is None else replace(self.raw, X=rows(self.raw.X)),
             obsm={name: _taken(array, cells) for name, array in self.obsm.items()},
             obsp={name: matrix[cells][:, cells] for name, matrix in self.obsp.items()},
-            modalities={name: part.pick(cells) for name, part in self.modalities.items()},
+            modalities={name: part.pick(cells, function) for name, part in self.modalities.items()},
+        )
+
+    def pick_features(self, at: np.ndarray, function: Callable[[Rows], Rows]) -> CellData:
+        """Return some of the features, which ``function`` takes of a matrix; what has its own (raw) keeps them."""
+        return replace(
+            self,
+            var=self.var.iloc[at],
+            X=None if self.X is None else function(self.X),
+            layers={name: function(rows) for name, rows in self.layers.items()},
+            varm={name: _taken(array, at) for name, array in self.varm.items()},
+            varp={name: matrix[at][:, at] for name, matrix in self.varp.items()},
         )
 
 

@@ -18,7 +18,8 @@ from pathlib import Path
 from filelock import FileLock
 
 from cellzoo import __version__, settings
-from cellzoo.errors import CellzooError, InputError, IntegrityError, WorldError
+from cellzoo.converters.write import partial_folder
+from cellzoo.errors import InputError, IntegrityError, WorldError
 from cellzoo.registry.parts import Bytes, File
 
 BLOCK = 1 << 20
@@ -26,7 +27,7 @@ TRIES = 3
 TIMEOUT = 30.0  # seconds without a byte
 
 Progress = Callable[[str, int, int], None]
-"""Called with the file's name, the bytes so far and the bytes in all."""
+"""Told the name of what is being done, how much is done, and how much there is."""
 
 
 def sha256_of(path: Path) -> str:
@@ -94,6 +95,8 @@ def keep(path: Path) -> tuple[Path, Bytes]:
     """Return a copy of a file in the cache, where cards find it by its digest, and that digest and its size."""
     if not path.is_file():
         raise InputError(f"{path}: there is no such file.")
+    if not path.stat().st_size:
+        raise InputError(f"{path}: the file is empty.")
     pin = Bytes(sha256=sha256_of(path), bytes=path.stat().st_size)
     if _is_cached(pin):
         return _cached(pin), pin
@@ -104,15 +107,8 @@ def keep(path: Path) -> tuple[Path, Bytes]:
 
 @contextmanager
 def _temporary() -> Iterator[Path]:
-    folder = settings.home() / "partial"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder) as own:
-            yield Path(own) / "file"
-    except OSError as error:
-        if isinstance(error, CellzooError):
-            raise
-        raise WorldError(f"{folder}: cannot be written: {error.strerror or error}.") from error
+    with partial_folder() as folder, tempfile.TemporaryDirectory(dir=folder) as own:
+        yield Path(own) / "file"
 
 
 def _keep(part: Path, url: str | None) -> tuple[Path, Bytes]:

@@ -16,6 +16,7 @@ from pandas.api.types import infer_dtype
 
 from cellzoo import __version__
 from cellzoo.converters.celldata import MODALITIES, CellData, Raw
+from cellzoo.converters.formats.files import reading
 from cellzoo.converters.rows import Rows, Stored, blocks
 from cellzoo.converters.transpose import turned
 from cellzoo.converters.write import replacing
@@ -35,13 +36,12 @@ AXES = ("obsm", "varm", "obsp", "varp")
 
 def read_h5ad(path: Path) -> anndata.AnnData:
     """Return an h5ad file in memory; what is not one is an `InputError`, not a stack of HDF5 errors."""
-    _check(path)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # old files: index types, deprecated encodings
-            return anndata.read_h5ad(path)
-    except Exception as error:  # h5py and anndata raise many kinds
-        raise InputError(f"{path}: cannot be read as h5ad: {error}. The file may be truncated.") from error
+    import h5py
+
+    with _reading(path):
+        with h5py.File(path) as file:
+            check_own(file)
+        return anndata.read_h5ad(path)
 
 
 def open_h5ad(path: Path) -> CellData:
@@ -51,15 +51,25 @@ def open_h5ad(path: Path) -> CellData:
     """
     import h5py
 
-    _check(path)
-    try:
-        with h5py.File(path) as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            if isinstance(file.get("obs"), h5py.Group) and isinstance(file.get("var"), h5py.Group):
-                return open_group(path, file)
-    except Exception as error:
-        raise InputError(f"{path}: cannot be read as h5ad: {error}. The file may be truncated.") from error
+    with _reading(path), h5py.File(path) as file:
+        check_own(file)
+        if isinstance(file.get("obs"), h5py.Group) and isinstance(file.get("var"), h5py.Group):
+            return open_group(path, file)
     return CellData.of(read_h5ad(path))
+
+
+def check_own(file: h5py.File) -> None:
+    """Raise `InputError` where an HDF5 file takes its values from another file: it could name any on this machine."""
+    import h5py
+
+    links: list[tuple[str, Any]] = []
+    file.visititems_links(lambda name, link: links.append((name, link)))  # an error in there would upset HDF5
+    for name, link in links:
+        if isinstance(link, h5py.ExternalLink):
+            raise InputError(f"{name}: is a link into another file, {link.filename!r}. Copy the values into this one.")
+        node = file[name] if isinstance(link, h5py.HardLink) else None
+        if isinstance(node, h5py.Dataset) and (node.external or node.is_virtual):
+            raise InputError(f"{name}: has its values in another file. Copy them into this one.")
 
 
 def open_group(path: Path, group: h5py.Group, matrix: Callable[[Path, Any], Rows] | None = None) -> CellData:
@@ -102,13 +112,18 @@ def stored(path: Path, node: h5py.Group | h5py.Dataset) -> Rows:
     return turned(node["indptr"][:], node["indices"], node["data"], int(shape[0]))
 
 
-def _check(path: Path) -> None:
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
     if not path.is_file():
         raise InputError(f"{path}: there is no such file.")
     with path.open("rb") as stream:
         head = stream.read(8)
     if head != HDF5:
         raise InputError(f"{path}: is not an h5ad file: it starts with {head[:8]!r}, HDF5 starts with \\x89HDF.")
+    what = f"{path}: cannot be read as h5ad"
+    with reading(what, anything=True, hint="The file may be truncated."), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # old files: index types, deprecated encodings
+        yield
 
 
 def write_h5ad(data: CellData, path: Path) -> Path:
@@ -129,18 +144,38 @@ def write_h5ad(data: CellData, path: Path) -> Path:
 
 
 class _Disk(io.FileIO):
-    """A file that remembers when it could not be written: HDF5 crashes the process when told so as it closes."""
+    """A file that remembers when it could not be written: HDF5 crashes the process when told so as it closes.
+
+    What the disk did not take is kept and read back, or HDF5 would crash on what it finds in its place.
+    """
 
     failed: OSError | None = None
 
+    def __init__(self, path: Path, mode: str) -> None:
+        super().__init__(path, mode)
+        self._kept: list[tuple[int, bytes]] = []
+
     def write(self, data: Any) -> int:
-        """Write all of ``data``, or forget it where the disk is full."""
+        """Write all of ``data``, or keep it where the disk is full."""
         left = memoryview(data).cast("B")
-        size = len(left)
+        size, start = len(left), self.tell()
         with self._remembering():
             while left and not self.failed:
                 left = left[super().write(left) :]
+        if self.failed:
+            self._kept.append((start, bytes(data)))
         return size
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill ``buffer`` with what is in the file, and over it what the disk did not take."""
+        view, start = memoryview(buffer).cast("B"), self.tell()
+        got = super().readinto(view) or 0
+        for at, data in self._kept:
+            first, last = max(at, start), min(at + len(data), start + len(view))
+            if first < last:
+                view[first - start : last - start] = data[first - at : last - at]
+                got = max(got, last - start)
+        return got
 
     def truncate(self, size: int | None = None) -> int:
         """Set the size of the file, or leave it where the disk is full."""

@@ -136,6 +136,29 @@ class Mapped:
         return self.function(self.rows.read(start, stop), start)
 
 
+def columns(rows: Rows, at: np.ndarray) -> Rows:
+    """Return some features of a matrix."""
+    return computed(rows, len(at), lambda block, _: block[:, at])
+
+
+def placed(rows: Rows, place: np.ndarray, size: int) -> Rows:
+    """Return a matrix over more features: column i goes to ``place[i]``."""
+    if np.array_equal(place, np.arange(size)):
+        return rows
+
+    def put(block: sp.csr_matrix, _: int) -> sp.csr_matrix:
+        moved = sp.csr_matrix((block.data, place[block.indices], block.indptr), shape=(block.shape[0], size))
+        moved.sort_indices()
+        return moved
+
+    return computed(rows, size, put)
+
+
+def computed(rows: Rows, size: int, function: Callable[[sp.csr_matrix, int], sp.csr_matrix]) -> Rows:
+    """Return a matrix of the same type over ``size`` features, by blocks, or at once where it is in memory."""
+    return Memory(function(rows.csr, 0)) if isinstance(rows, Memory) else Mapped(rows, size, function, rows.dtype)
+
+
 class Picked:
     """Some cells of a matrix, in increasing order."""
 
@@ -181,8 +204,13 @@ def blocks(rows: Rows, cells: int | None = None) -> Iterator[tuple[int, sp.csr_m
         yield start, block
         start += block.shape[0]
         if cells is None:
-            per_cell = max(block.nnz * (block.dtype.itemsize + 4) / block.shape[0], 1.0)
-            size = min(max(int(BLOCK_BYTES / per_cell), 64), LONGEST_BLOCK)
+            size = cells_in(BLOCK_BYTES, block)
+
+
+def cells_in(size: int, block: sp.csr_matrix) -> int:
+    """Return how many cells like those of a block take about so many bytes, 64 to `LONGEST_BLOCK`."""
+    per_cell = max(block.nnz * (block.dtype.itemsize + 4) / max(block.shape[0], 1), 1.0)
+    return min(max(int(size / per_cell), 64), LONGEST_BLOCK)
 
 
 def to_csr(rows: Rows) -> sp.csr_matrix:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from cellzoo.converters.fetch import Progress
 from cellzoo.errors import InputError
 from cellzoo.registry.catalogue import facets
 from cellzoo.registry.cells import TERM_FIELDS
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
 
     from cellzoo.converters.celldata import CellData
     from cellzoo.converters.store import Store
-
-Progress = Callable[[str, int, int], None]
-"""Told the name of what is being done, how much is done, and how much there is."""
 
 
 class Data(ABC):

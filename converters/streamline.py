@@ -97,13 +97,9 @@ def _genes(source: CellData, card: ReadableCard, space: GeneSpace) -> _Genes:
         else:  # values that are no counts are not added up
             layers[role], merged = _values_onto_space(rows, mapping)
             unplaced |= {role: merged} if merged else {}
-    var = pd.DataFrame(
-        {"feature_name": np.asarray(space.symbols, dtype=object), "measured": measured},
-        index=pd.Index(np.asarray(space.ids, dtype=object), name="ensembl_id"),
-    )
     report = seen.report() | {"genes": mapping.summary(EXAMPLES)}
     report |= {"genes_without_value_in_layer": unplaced} if unplaced else {}
-    return _Genes(var, onto_space(counts, mapping), layers, report)
+    return _Genes(genes_of(space, measured), onto_space(counts, mapping), layers, report)
 
 
 class _Totals:
@@ -194,6 +190,14 @@ def gene_names(var: pd.DataFrame, genes: Genes) -> list[str]:
     if column not in var:
         raise GenesError(f"genes: no column {column!r} of genes; found {list(map(str, var))}.")
     return var[column].astype(str).tolist()
+
+
+def genes_of(space: GeneSpace, measured: np.ndarray) -> pd.DataFrame:
+    """Return the genes of a space by Ensembl id: their names, and which of them were measured."""
+    return pd.DataFrame(
+        {"feature_name": np.asarray(space.symbols, dtype=object), "measured": measured},
+        index=pd.Index(np.asarray(space.ids, dtype=object), name="ensembl_id"),
+    )
 
 
 def onto_space(counts: Rows, mapping: GeneMapping) -> Rows:

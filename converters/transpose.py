@@ -10,13 +10,14 @@ import tempfile
 import weakref
 from collections import defaultdict
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
-from cellzoo import settings
 from cellzoo.converters.rows import Memory, Rows, blocks, canonical
+from cellzoo.converters.write import partial_folder
 from cellzoo.errors import WorldError
 
 IN_MEMORY = 32_000_000
@@ -31,13 +32,9 @@ class Scratch:
     """A file without a name in the cache folder, written at its end and read anywhere; gone with its last user."""
 
     def __init__(self) -> None:
-        folder = settings.home() / "partial"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
+        with partial_folder() as folder:
             handle, name = tempfile.mkstemp(dir=folder)
-            os.unlink(name)  # noqa: PTH108 (a name that was just made)
-        except OSError as error:
-            raise WorldError(f"{folder}: cannot be written: {error.strerror or error}. Set CELLZOO_HOME.") from error
+            Path(name).unlink()
         self.handle, self.size, self.folder = handle, 0, folder
         weakref.finalize(self, os.close, handle)
 

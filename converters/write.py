@@ -9,10 +9,33 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cellzoo.errors import WorldError
+from cellzoo import settings
+from cellzoo.errors import CellzooError, WorldError
 
 if TYPE_CHECKING:
     import anndata
+
+
+@contextmanager
+def partial_folder() -> Iterator[Path]:
+    """Give the folder of the cache for what does not last; what the disk refuses inside is a `WorldError`."""
+    folder = settings.home() / "partial"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
+    except CellzooError:
+        raise
+    except OSError as error:
+        raise WorldError(f"{folder}: cannot be written: {error.strerror or error}. Set CELLZOO_HOME.") from error
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """Give a folder in the cache that is removed afterwards; `WorldError` where it cannot be made."""
+    with partial_folder() as folder:
+        own = tempfile.TemporaryDirectory(dir=folder)
+    with own as name:
+        yield Path(name)
 
 
 @contextmanager

@@ -9,7 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cellzoo.converters.selection import Data, Progress, Selection
+from cellzoo.converters.fetch import Progress
+from cellzoo.converters.selection import Data, Selection
 from cellzoo.errors import CardError, Finding, InputError, NotFoundError
 from cellzoo.registry.catalogue import Registry
 from cellzoo.registry.catalogue import open_registry as open_cards

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,13 +23,13 @@ def push_dataset(source: Store | CellData, repo: str, remote: str | None = None,
     """
     from cellzoo.converters.celldata import CellData
     from cellzoo.converters.store.huggingface import write_dataset
+    from cellzoo.converters.write import scratch
 
     open_remote(remote or settings.remote())  # what can be refused is refused before the work
     check_repo(repo)
     data = source if isinstance(source, CellData) else source.celldata()
-    settings.home().mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=settings.home(), prefix=".dataset-") as scratch:
-        folder = write_dataset(data, Path(scratch) / "data", title=title)
+    with scratch() as own:
+        folder = write_dataset(data, own / "data", title=title)
         return push_folder(folder, repo, remote, message=f"{title}, {data.n_obs:,} cells")
 
 

@@ -18,8 +18,26 @@ DELIMITER = " || "
 """Between the terms of one cell, which are sorted and unique."""
 TISSUE_TYPES = ("tissue", "organoid", "primary cell culture", "cell line")
 SUSPENSION_TYPES = ("cell", "nucleus", "na")
+CELL_TERMS = ("assay", "cell_type", "development_stage", "disease", "self_reported_ethnicity", "sex", "tissue")
+"""The fields in ontology terms that every cell has: a column of ids, and one of labels that the portal writes."""
 PLAIN_COLUMNS = ("donor_id", "is_primary_data", "suspension_type", "tissue_type")
 """The curated obs columns that hold no ontology term."""
+CONDITION, PERTURBATION = "experimental_condition", "genetic_perturbation_id"
+"""A field of terms and an obs column that are new in 7.1 and need not be there."""
+OBSERVATION_JOINID, KINDS_OF_PERTURBATION = "observation_joinid", "perturbation_types"
+"""The obs columns that the portal writes beside the labels."""
+FEATURE_LABELS = ("feature_name", "feature_reference", "feature_biotype", "feature_length", "feature_type")
+"""The var columns that the portal writes."""
+RESERVED_KEYS = ("schema_version", "schema_reference", "citation", "organism")
+"""The keys of uns that the portal writes, in 7.1 `PRE_ANALYSIS` too."""
+PRE_ANALYSIS = "is_pre_analysis"
+DEPRECATED_KEYS = (
+    *("X_normalization", "default_field", "layer_descriptions", "tags", "version", "contributors", "preprint_doi"),
+    *("project_description", "project_links", "project_name", "publication_doi"),
+)
+"""Keys of uns that are no longer allowed."""
+DEPRECATED_COLUMNS = ("ethnicity", "ethnicity_ontology_term_id", "organism", "organism_ontology_term_id")
+"""Columns of obs that are no longer allowed."""
 ORGANISM_KEY = "organism_ontology_term_id"
 """Key of the organism in uns: one per file since schema 6.0."""
 ORGANISMS = {
@@ -137,7 +155,7 @@ def id_column(field: str) -> str:
 
 def rule(field: str, organism: str = HUMAN, tissue_type: str = "tissue") -> Rule:
     """Return which terms a field takes in this organism and kind of sample; NotFoundError for an unknown field."""
-    if field == "experimental_condition":
+    if field == CONDITION:
         return CONDITIONS
     if field not in FIELD_ROOTS:
         raise NotFoundError(f"no field {field!r}; there are {', '.join(FIELD_ROOTS)}")

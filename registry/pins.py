@@ -1,5 +1,7 @@
 """The ontology versions that each CELLxGENE schema pins; all of them are packaged, side by side."""
 
+from cellzoo.errors import InputError
+
 PINS = {
     "7.1.0": {
         "CL": "v2026-03-26",
@@ -48,3 +50,15 @@ CONDITIONS = {"7.1.0": {"CHEBI": "2026-05-01", "UniProt": "2026-01-28"}, "7.0.0"
 """Substances and proteins that cells were treated with, new in 7.1: packaged with labels and links, no more."""
 SCHEMA = next(iter(PINS))
 """The CELLxGENE schema that holds where none is named."""
+
+
+def schema_version(text: str) -> str:
+    """Return the version of a CELLxGENE schema, with or without its last number; InputError for others.
+
+    >>> schema_version("7.1")
+    '7.1.0'
+    """
+    short = {known.removesuffix(".0"): known for known in PINS}
+    if text not in {*short, *PINS}:
+        raise InputError(f"CELLxGENE schema {text!r}: expected one of {', '.join(short)}.")
+    return short.get(text, text)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cellzoo.commands.data import filters, listed
-from cellzoo.commands.shared import Command, FileIn, Group, Words, json_option, open_zoo, pairs, registry_option
-from cellzoo.console import bars, say, table
+from cellzoo.commands.data import filters, listed, sources
+from cellzoo.commands.shared import Command, FileIn, Group, Words, json_option, pairs, registry_option, show_findings
+from cellzoo.console import bars, say, sized, table
 
 if TYPE_CHECKING:
     from cellzoo.converters.celldata import CellData
@@ -110,12 +110,9 @@ def export(
     """
     from cellzoo.converters.census.export import export as write
 
-    if not source and not wanted:
-        raise click.UsageError("name h5ad files or ids, or filter the registry, for example --tissue lung.")
-    zoo = open_zoo(registry)
-    found = list(zoo.datasets(status="verified", **wanted)) if wanted else []
+    zoo, names = sources(source, wanted, registry)
     with bars() as progress:
-        made = write(out, _given(zoo, [*source, *found], genes), progress)
+        made = write(out, _given(zoo, names, genes), progress)
     for name, reasons in made.left_out.items():
         left = ", ".join(f"{number:,} {reason}" for reason, number in sorted(reasons.items()))
         say(f"{name}: {made.cells.get(name, 0):,} cells" + (f"; left out: {left}" if left else ""))
@@ -132,12 +129,8 @@ def check(where: str, structure: bool, config: dict[str, str], as_json: bool) ->
     from cellzoo.converters.census.check import check_census
 
     findings = check_census(where, counts=not structure, **config)
-    if as_json:
-        click.echo(json.dumps([finding.as_dict() for finding in findings], indent=1))
-    else:
-        for finding in findings:
-            click.echo(str(finding))
-        say(f"{len(findings)} findings")
+    show_findings(findings, as_json)
+    say(f"{len(findings)} findings")
     if findings:
         sys.exit(1)
 
@@ -146,7 +139,7 @@ def _given(zoo: Zoo, names: list[str], genes: str | None) -> Iterator[tuple[str,
     """Yield id, what is said about it, and data of h5ad files and data sets of the registry, one at a time."""
     from cellzoo.converters.h5ad import open_h5ad
 
-    for name in dict.fromkeys(names):
+    for name in names:
         if Path(name).suffix == ".h5ad":
             yield Path(name).stem, {}, open_h5ad(Path(name))
             continue
@@ -159,9 +152,5 @@ def _given(zoo: Zoo, names: list[str], genes: str | None) -> Iterator[tuple[str,
 def _say(selection: CensusSelection) -> None:
     size = selection.estimate()
     say(f"{len(selection)} data sets with {size.cells:,} cells, {size.nnz:,} counts over at most {size.genes:,} genes:")
-    say(f"about {_bytes(size.memory_bytes)} in memory, {_bytes(size.h5ad_bytes)} as h5ad")
+    say(f"about {sized(size.memory_bytes)} in memory, {sized(size.h5ad_bytes)} as h5ad")
     say(selection.said)
-
-
-def _bytes(number: int) -> str:
-    return f"{number / 1e9:,.1f} GB" if number >= 1e9 else f"{number / 1e6:,.1f} MB"

@@ -23,11 +23,12 @@ from cellzoo.commands.shared import (
     set_option,
 )
 from cellzoo.console import bars, report, say, table, warn
-from cellzoo.errors import CellzooError
+from cellzoo.errors import CellzooError, NotFoundError
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from cellzoo.converters.zoo import Zoo
     from cellzoo.registry.index import Record
 
 FILTERS = (
@@ -62,6 +63,17 @@ def filters(command: Callable[..., None]) -> Callable[..., None]:
         command(wanted={name: value for name, value in wanted.items() if value}, **options)
 
     return wrapped
+
+
+def sources(source: tuple[str, ...], wanted: dict[str, str], registry: tuple[str, ...]) -> tuple[Zoo, list[str]]:
+    """Return the zoo, and each once the sources that are named and the verified data sets that match the filters."""
+    if not source and not wanted:
+        raise click.UsageError("name h5ad files or ids, or filter the registry, for example --tissue lung.")
+    zoo = open_zoo(registry)
+    found = list(zoo.datasets(status="verified", **wanted)) if wanted else []
+    if not source and not found:
+        raise NotFoundError("no verified data set matches every filter; `cellzoo datasets` shows what there is.")
+    return zoo, list(dict.fromkeys([*source, *found]))
 
 
 @click.command(cls=Command)

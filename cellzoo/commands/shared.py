@@ -6,13 +6,15 @@ Exit codes: 0 good, 1 the input has findings, 2 wrong usage, 3 the world failed 
 from __future__ import annotations
 
 import errno
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from cellzoo.console import say
-from cellzoo.errors import CardError, CellzooError, WorldError
+from cellzoo.errors import CardError, CellzooError, Finding, WorldError
 
 if TYPE_CHECKING:
     from cellzoo.converters.zoo import Zoo
@@ -98,6 +100,15 @@ class Group(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the commands in the order they are written here."""
         return list(self.commands)
+
+
+def show_findings(findings: Sequence[Finding], as_json: bool) -> None:
+    """Print findings, a line each, or as one JSON document."""
+    if as_json:
+        click.echo(json.dumps([finding.as_dict() for finding in findings], indent=1))
+        return
+    for finding in findings:
+        click.echo(str(finding))
 
 
 def open_zoo(registry: tuple[str, ...]) -> Zoo:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cellzoo.commands.data import filters
-from cellzoo.commands.shared import Command, FileIn, Group, Words, json_option, open_zoo, registry_option
-from cellzoo.console import bars, say, table
+from cellzoo.commands.data import filters, sources
+from cellzoo.commands.shared import Command, FileIn, Group, Words, json_option, registry_option, show_findings
+from cellzoo.console import bars, say, sized, table
 from cellzoo.errors import CellzooError, IntegrityError
 
 if TYPE_CHECKING:
@@ -48,10 +48,7 @@ def build(
     """
     from cellzoo.converters.store import build as build_store
 
-    if not source and not wanted:
-        raise click.UsageError("name h5ad files or ids, or filter the registry, for example --tissue lung.")
-    zoo = open_zoo(registry)
-    found = list(zoo.datasets(status="verified", **wanted)) if wanted else []
+    zoo, names = sources(source, wanted, registry)
     codes = []
 
     def failed(dataset: str, error: CellzooError) -> None:
@@ -60,9 +57,9 @@ def build(
 
     with bars() as progress:
         options: dict[str, Any] = {"encoding": "packed", "codec": packed} if packed else {}
-        items = _items(zoo, [*source, *found], genes, failed)
+        items = _items(zoo, names, genes, failed)
         made = build_store(out, items, progress, failed, **options)
-    say(f"{len(made.datasets)} data sets, {made.shape[0]:,} cells x {made.shape[1]:,} features, {_size(made)}")
+    say(f"{len(made.datasets)} data sets, {made.shape[0]:,} cells x {made.shape[1]:,} features, {sized(made.bytes)}")
     click.echo(out)
     if codes:
         sys.exit(max(codes))
@@ -75,7 +72,7 @@ def _items(
     from cellzoo.converters.fetch import sha256_of
     from cellzoo.converters.h5ad import open_h5ad
 
-    for name in dict.fromkeys(names):
+    for name in names:
         try:
             if (path := Path(name)).suffix == ".h5ad":
                 yield path.stem, sha256_of(path) if path.is_file() else "", partial(open_h5ad, path)
@@ -106,7 +103,7 @@ def info(path: Path, as_json: bool) -> None:
         ["data set", "cells", "matrices"], [[d.id, f"{len(d):,}", ", ".join(d.matrices)] for d in one.datasets.values()]
     )
     table(["matrix", "features", "number", "values", "encoding"], rows)
-    say(f"{one.shape[0]:,} cells, {_size(one)}; columns of cells: {', '.join(one.obs)}")
+    say(f"{one.shape[0]:,} cells, {sized(one.bytes)}; columns of cells: {', '.join(one.obs)}")
 
 
 @store.command(cls=Command)
@@ -118,11 +115,7 @@ def verify(path: Path, as_json: bool) -> None:
 
     with bars() as progress:
         findings = Store(path).verify(progress)
-    if as_json:
-        click.echo(json.dumps([finding.as_dict() for finding in findings], indent=1))
-    else:
-        for finding in findings:
-            click.echo(str(finding))
+    show_findings(findings, as_json)
     errors = sum(finding.severity == "error" for finding in findings)
     say(f"{path}: {f'{errors} files were altered' if errors else 'every file is as it was written'}")
     if errors:
@@ -149,7 +142,3 @@ def _described(one: Store) -> dict[str, Any]:
         "obs": list(one.obs),
         "obsm": list(one.obsm),
     }
-
-
-def _size(one: Store) -> str:
-    return f"{one.bytes / 1e9:,.2f} GB" if one.bytes >= 1e9 else f"{one.bytes / 1e6:,.1f} MB"

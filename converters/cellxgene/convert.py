@@ -32,7 +32,7 @@ from cellzoo.converters.cellxgene.rules import conform, empty_and_repeated, fill
 from cellzoo.converters.cellxgene.streamlined import MEASURED
 from cellzoo.errors import InputError
 from cellzoo.registry.fields import id_column
-from cellzoo.registry.pins import PINS, SCHEMA
+from cellzoo.registry.pins import SCHEMA, schema_version
 
 Form = Literal["streamlined", "cellxgene", "sfaira"]
 FORMS = ("streamlined", "cellxgene", "sfaira")
@@ -147,7 +147,7 @@ def converted(  # noqa: PLR0913, PLR0917
     cells that are not written: "empty" without counts, "repeated" with the counts of a cell before. ``check`` refuses
     what cannot be valid. Raises `InputError`, and `NotFoundError` for an unknown term in ``said``.
     """
-    version = _version(version)
+    version = schema_version(version)
     if target not in FORMS:
         raise InputError(f"schema {target!r}: expected one of {', '.join(FORMS)}.")
     source = form(data)
@@ -167,13 +167,6 @@ def converted(  # noqa: PLR0913, PLR0917
         data = _with_labels(data, version, labels if native else labels is not False, bool(said) or not native)
     report.cells, report.genes = data.n_obs, data.n_vars
     return data, report
-
-
-def _version(text: str) -> str:
-    found = next((one for one in PINS if one in {text, f"{text}.0"}), None)
-    if found is None:
-        raise InputError(f"CELLxGENE schema {text!r}: cellzoo writes {', '.join(PINS)}.")
-    return found
 
 
 def _translate(data: CellData, source: str, target: str) -> CellData:

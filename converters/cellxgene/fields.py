@@ -21,7 +21,7 @@ listed keeps its name.
 
 from __future__ import annotations
 
-from cellzoo.registry.fields import ORGANISM_KEY, id_column
+from cellzoo.registry.fields import ORGANISM_KEY, PRE_ANALYSIS
 from cellzoo.registry.sfaira.cells import SOURCES
 from cellzoo.registry.sfaira.loader import TERMS, VALUES
 
@@ -45,21 +45,5 @@ UNIQUE = tuple(key for key in (*TERMS, *VALUES, "id") if key not in BATCHES)
 KINDS = {kind: source for source, kind in reversed(SOURCES.items())} | {"cell line": "2d_culture"}
 """CELLxGENE's tissue_type -> sfaira's sample_source."""
 ORGANISM = ("organism", ORGANISM_KEY)
-LABELLED = ("assay", "cell_type", "development_stage", "disease", "self_reported_ethnicity", "sex", "tissue")
-"""Fields that the portal writes the label of beside the term id."""
-FEATURES = ("feature_name", "feature_reference", "feature_biotype", "feature_length", "feature_type")
-"""What the portal writes about each gene."""
-SCHEMA_KEYS = ("schema_version", "schema_reference", "is_pre_analysis")
+SCHEMA_KEYS = ("schema_version", "schema_reference", PRE_ANALYSIS)
 """What the portal writes about the file."""
-DEPRECATED = (
-    *("X_normalization", "default_field", "layer_descriptions", "tags", "version", "contributors", "preprint_doi"),
-    *("project_description", "project_links", "project_name", "publication_doi"),
-)
-"""Keys of uns that CELLxGENE no longer allows."""
-FORBIDDEN_OBS = ("ethnicity", "ethnicity_ontology_term_id", *ORGANISM)
-"""Columns of cells that CELLxGENE no longer allows; none starts with two underscores either."""
-CURATED = (
-    *(id_column(field) for field in LABELLED),
-    *("donor_id", "is_primary_data", "suspension_type", "tissue_type"),
-)
-"""Columns of cells that every CELLxGENE file has."""

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
 
 from cellzoo.converters.celldata import CellData, Raw
-from cellzoo.converters.cellxgene.fields import DEPRECATED, FORBIDDEN_OBS, LABELLED, ORGANISM
+from cellzoo.converters.cellxgene.fields import ORGANISM
 from cellzoo.converters.cellxgene.frames import columns_of, frame_of, mapped
 from cellzoo.converters.cellxgene.portal import is_labelled, labelled
 from cellzoo.converters.cellxgene.sfaira import organism_of
-from cellzoo.converters.rows import Mapped, Memory, Rows
+from cellzoo.converters.rows import Rows, columns
 from cellzoo.errors import InputError
-from cellzoo.registry.fields import DELIMITER, ORGANISM_KEY, UNKNOWN, id_column
+from cellzoo.registry.fields import (
+    CELL_TERMS,
+    CONDITION,
+    DELIMITER,
+    DEPRECATED_COLUMNS,
+    DEPRECATED_KEYS,
+    ORGANISM_KEY,
+    UNKNOWN,
+    id_column,
+)
 from cellzoo.registry.genetable import ENSEMBL, PACKAGED, bare, gene_table, organism_of_id
 from cellzoo.registry.ontology import current
 from cellzoo.registry.pins import SCHEMA
@@ -44,7 +53,7 @@ def migrate(data: CellData, said: dict[str, Any] | None = None) -> CellData:
     if data.uns.get("schema_version") == SCHEMA:
         return data
     obs, organism, moved = _cells(data, said)
-    gone = {key: data.uns[key] for key in (*DEPRECATED, f"{ORGANISM_KEY}_colors") if key in data.uns}
+    gone = {key: data.uns[key] for key in (*DEPRECATED_KEYS, f"{ORGANISM_KEY}_colors") if key in data.uns}
     uns = {key: value for key, value in data.uns.items() if key not in gone}
     if organism != UNKNOWN:
         uns[ORGANISM_KEY] = organism
@@ -61,8 +70,8 @@ def _cells(data: CellData, said: dict[str, Any]) -> tuple[pd.DataFrame, str, dic
     organism = organism_of({name: columns.pop(name) for name in ORGANISM if name in columns})
     if organism != UNKNOWN:
         said["organism from obs to uns"] = organism
-    moved = {name: list(map(str, columns.pop(name))) for name in FORBIDDEN_OBS if name in columns}
-    for field in (*LABELLED, "experimental_condition"):
+    moved = {name: list(map(str, columns.pop(name))) for name in DEPRECATED_COLUMNS if name in columns}
+    for field in (*CELL_TERMS, CONDITION):
         name = id_column(field)
         if name in columns:
             columns[name] = mapped(columns[name], lambda text, field=field: _terms(field, text, said))  # type: ignore[misc]
@@ -97,7 +106,7 @@ def _genes(data: CellData, organism: str, said: dict[str, Any]) -> CellData:
     if changed:
         said["gene ids"] = {"number": len(changed), "examples": dict(list(changed.items())[:10])}
     if changed and len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
+        twice = next(name for name, times in Counter(names).items() if times > 1)
         raise InputError(f"two genes are {twice} once versions are taken off their ids. Sum or drop one of them.")
     if changed:
         raw = data.raw
@@ -108,7 +117,12 @@ def _genes(data: CellData, organism: str, said: dict[str, Any]) -> CellData:
     if not kept.all():
         gone = [name for name, stays in zip(names, kept, strict=True) if not stays]
         said["genes that GENCODE no longer has, left out"] = gone
-        data = _only(data, kept)
+        at = np.flatnonzero(kept)
+
+        def take(rows: Rows) -> Rows:
+            return columns(rows, at)
+
+        data = data.pick_features(at, take).with_(raw=data.raw and data.raw.pick_features(at, take))
     return data
 
 
@@ -116,27 +130,3 @@ def _named(var: pd.DataFrame, names: list[str]) -> pd.DataFrame:
     new = var.copy(deep=False)
     new.index = pd.Index(names, name=var.index.name, dtype=object)
     return new
-
-
-def _only(data: CellData, kept: np.ndarray) -> CellData:
-    columns = np.flatnonzero(kept)
-
-    def matrix(rows: Rows) -> Rows:
-        def picked(block: sp.csr_matrix, _: int) -> sp.csr_matrix:
-            return block[:, columns]
-
-        return (
-            Memory(picked(rows.csr, 0)) if isinstance(rows, Memory) else Mapped(rows, len(columns), picked, rows.dtype)
-        )
-
-    raw = data.raw and Raw(
-        matrix(data.raw.X), data.raw.var[kept], {name: array[kept] for name, array in data.raw.varm.items()}
-    )
-    return data.with_(
-        var=data.var[kept],
-        X=data.X and matrix(data.X),
-        layers={name: matrix(rows) for name, rows in data.layers.items()},
-        raw=raw,
-        varm={name: array[kept] for name, array in data.varm.items()},
-        varp={name: square[columns][:, columns] for name, square in data.varp.items()},
-    )

@@ -13,18 +13,27 @@ import numpy as np
 import pandas as pd
 
 from cellzoo.converters.celldata import CellData, Raw
-from cellzoo.converters.cellxgene.fields import FEATURES, LABELLED, SCHEMA_KEYS
 from cellzoo.converters.cellxgene.frames import categories, coded, columns_of, frame_of
 from cellzoo.errors import NotFoundError
-from cellzoo.registry.fields import DELIMITER, ORGANISM_KEY, id_column
+from cellzoo.registry.fields import (
+    CELL_TERMS,
+    CONDITION,
+    DELIMITER,
+    FEATURE_LABELS,
+    KINDS_OF_PERTURBATION,
+    OBSERVATION_JOINID,
+    ORGANISM_KEY,
+    PERTURBATION,
+    PRE_ANALYSIS,
+    RESERVED_KEYS,
+    id_column,
+)
 from cellzoo.registry.genetable import features
 from cellzoo.registry.ontology import load, term_ontology
 from cellzoo.registry.pins import SCHEMA
 
 REFERENCE = "https://github.com/chanzuckerberg/single-cell-curation/blob/main/schema/{}/schema.md"
-CONDITION, PERTURBATION = "experimental_condition", "genetic_perturbation_id"
 DIET, FASTING, TEMPERATURE = "EFO:0002755", "EFO:0002756", "EFO:0001702"
-JOINID = "observation_joinid"
 
 
 def labelled(data: CellData, version: str = SCHEMA) -> CellData:
@@ -34,26 +43,26 @@ def labelled(data: CellData, version: str = SCHEMA) -> CellData:
     if organism and (name := label(organism, version)):
         uns["organism"] = name
     uns |= {"schema_version": version, "schema_reference": REFERENCE.format(version)}
-    uns.pop("is_pre_analysis", None)
+    uns.pop(PRE_ANALYSIS, None)
     if version != "7.0.0":
-        uns["is_pre_analysis"] = False
+        uns[PRE_ANALYSIS] = False
     raw = data.raw and Raw(data.raw.X, _features(data.raw.var, organism), data.raw.varm)
     return data.with_(obs=_cells(data.obs, version), var=_features(data.var, organism), raw=raw, uns=uns)
 
 
 def unlabelled(data: CellData) -> CellData:
     """Return data as a curator hands them in: without what the portal writes."""
-    written = {*LABELLED, CONDITION, "perturbation_types", JOINID}
+    written = {*CELL_TERMS, CONDITION, KINDS_OF_PERTURBATION, OBSERVATION_JOINID}
     obs = data.obs.drop(columns=[name for name in data.obs if name in written])
-    var = data.var.drop(columns=[name for name in data.var if name in FEATURES])
-    raw = data.raw and Raw(data.raw.X, data.raw.var.drop(columns=list(FEATURES), errors="ignore"), data.raw.varm)
-    said = {"organism", "citation", *SCHEMA_KEYS}
+    var = data.var.drop(columns=[name for name in data.var if name in FEATURE_LABELS])
+    raw = data.raw and Raw(data.raw.X, data.raw.var.drop(columns=list(FEATURE_LABELS), errors="ignore"), data.raw.varm)
+    said = {*RESERVED_KEYS, PRE_ANALYSIS}
     return data.with_(obs=obs, var=var, raw=raw, uns={key: one for key, one in data.uns.items() if key not in said})
 
 
 def is_labelled(data: CellData) -> bool:
     """Return whether the portal has written into data."""
-    return JOINID in data.obs or "schema_version" in data.uns
+    return OBSERVATION_JOINID in data.obs or "schema_version" in data.uns
 
 
 def label(term: str, version: str = SCHEMA, field: str = "") -> str:
@@ -88,12 +97,12 @@ def _several(text: str, version: str, instead: dict[str, str]) -> str:
 
 def _cells(obs: pd.DataFrame, version: str) -> pd.DataFrame:
     columns = columns_of(obs)
-    for field in (*LABELLED, CONDITION):
+    for field in (*CELL_TERMS, CONDITION):
         if id_column(field) in obs:
             columns[field] = labels(obs[id_column(field)], obs.get(field), version)
     if id_column(CONDITION) in obs or PERTURBATION in obs:
-        columns["perturbation_types"] = _perturbations(obs)
-    columns[JOINID] = pd.Series(joinids(obs.index), index=obs.index, dtype=object)
+        columns[KINDS_OF_PERTURBATION] = _perturbations(obs)
+    columns[OBSERVATION_JOINID] = pd.Series(joinids(obs.index), index=obs.index, dtype=object)
     return frame_of(columns, obs.index)
 
 
@@ -134,7 +143,7 @@ def _features(var: pd.DataFrame, organism: str) -> pd.DataFrame:
         return var
     columns = columns_of(var)
     lost = (found["feature_reference"] == "").to_numpy()
-    for name in FEATURES:
+    for name in FEATURE_LABELS:
         values = found[name].astype(object).to_numpy()
         if lost.any():
             shown = (

@@ -11,14 +11,17 @@ import numpy as np
 import pandas as pd
 
 from cellzoo.converters.celldata import CellData
-from cellzoo.converters.cellxgene.fields import CURATED, DEPRECATED, FORBIDDEN_OBS, LABELLED
 from cellzoo.converters.cellxgene.frames import categories, chosen, columns_of, constant, frame_of
 from cellzoo.converters.rows import Rows, blocks
 from cellzoo.errors import InputError, NotFoundError
 from cellzoo.registry.fields import (
+    CELL_TERMS,
+    DEPRECATED_COLUMNS,
+    DEPRECATED_KEYS,
     HUMAN,
     NOT_APPLICABLE,
     ORGANISM_KEY,
+    PLAIN_COLUMNS,
     SUSPENSION_TYPES,
     TISSUE_TYPES,
     UNKNOWN,
@@ -31,7 +34,7 @@ from cellzoo.registry.ontology import load
 from cellzoo.registry.pins import SCHEMA
 
 WORDS = {"tissue_type": TISSUE_TYPES, "suspension_type": SUSPENSION_TYPES}
-SETTABLE = ("organism", "title", *LABELLED, "donor_id", "is_primary_data", *WORDS)
+SETTABLE = ("organism", "title", *CELL_TERMS, "donor_id", "is_primary_data", *WORDS)
 """What can be said about all cells of which it is not known."""
 NOT_OF_LINES = ("development_stage", "self_reported_ethnicity", "sex")
 """Fields of terms that do not apply to a cell line."""
@@ -69,7 +72,7 @@ def fill(data: CellData, said: Mapping[str, str]) -> tuple[CellData, dict[str, i
             number[field] = 0 if uns.get(key, UNKNOWN) != UNKNOWN else data.n_obs
             uns |= {key: value} if number[field] else {}
             continue
-        name = id_column(field) if field in LABELLED else field
+        name = id_column(field) if field in CELL_TERMS else field
         if field == "is_primary_data":
             number[field] = 0 if name in columns else data.n_obs
             if number[field]:
@@ -85,7 +88,7 @@ def fill(data: CellData, said: Mapping[str, str]) -> tuple[CellData, dict[str, i
 def _value(field: str, text: str) -> str:
     if field == "organism":
         return organism_id(text)
-    if field in LABELLED and text not in {UNKNOWN, NOT_APPLICABLE}:
+    if field in CELL_TERMS and text not in {UNKNOWN, NOT_APPLICABLE}:
         ontology = load(ontology_of(field, text))
         return text if text in ontology else ontology.find(text)
     if field == "is_primary_data" and text not in {"true", "false"}:
@@ -100,7 +103,7 @@ def conform(data: CellData) -> CellData:
     columns = {
         name: one
         for name, one in columns_of(data.obs).items()
-        if name not in FORBIDDEN_OBS and not name.startswith("__")
+        if name not in DEPRECATED_COLUMNS and not name.startswith("__")
     }
     not_applicable = constant(NOT_APPLICABLE, data.obs.index)
     lines = _lines(columns, data.n_obs)
@@ -112,8 +115,8 @@ def conform(data: CellData) -> CellData:
     if ethnicity in columns and organism not in {HUMAN, UNKNOWN}:
         blank = (columns[ethnicity] == UNKNOWN).to_numpy()
         columns[ethnicity] = chosen(blank, not_applicable, columns[ethnicity])
-    uns = {key: value for key, value in data.uns.items() if key not in DEPRECATED and not _empty(value)}
-    painted = {f"{name}_colors" for name in columns if name not in LABELLED and _is_categorical(columns[name])}
+    uns = {key: value for key, value in data.uns.items() if key not in DEPRECATED_KEYS and not _empty(value)}
+    painted = {f"{name}_colors" for name in columns if name not in CELL_TERMS and _is_categorical(columns[name])}
     uns = {key: value for key, value in uns.items() if not key.endswith("_colors") or key in painted}
     if "batch_condition" in uns and not set(map(str, uns["batch_condition"])) <= set(columns):
         del uns["batch_condition"]
@@ -162,13 +165,13 @@ def _of_file(data: CellData) -> Iterator[Problem]:
 
 def _of_cells(data: CellData, version: str) -> Iterator[Problem]:
     obs, organism = data.obs, str(data.uns.get(ORGANISM_KEY, UNKNOWN))
-    missing = [name for name in CURATED if name not in obs]
+    missing = [name for name in (*map(id_column, CELL_TERMS), *PLAIN_COLUMNS) if name not in obs]
     for name in missing:
         field = name.removesuffix("_ontology_term_id")
         value = "true" if field == "is_primary_data" else "…"
         yield Problem(f"obs has no column {name}.", f"Say what all cells have: --set {field}={value}.")
     kinds = obs["tissue_type"].astype(str) if "tissue_type" in obs else pd.Series("tissue", index=obs.index)
-    for field in (field for field in LABELLED if id_column(field) in obs):
+    for field in (field for field in CELL_TERMS if id_column(field) in obs):
         pairs = Counter(zip(obs[id_column(field)].astype(str), kinds, strict=True))
         wrong: dict[str, tuple[int, str]] = {}
         for (term, kind), cells in pairs.most_common():

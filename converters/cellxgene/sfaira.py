@@ -11,7 +11,6 @@ from cellzoo.converters.celldata import CellData, Raw
 from cellzoo.converters.cellxgene.fields import (
     IDS,
     KINDS,
-    LABELLED,
     OBS,
     ORGANISM,
     PROCESSED,
@@ -20,9 +19,18 @@ from cellzoo.converters.cellxgene.fields import (
     VAR,
 )
 from cellzoo.converters.cellxgene.frames import categories, chosen, columns_of, constant, frame_of, mapped, renamed
-from cellzoo.converters.cellxgene.portal import JOINID, labelled, labels
+from cellzoo.converters.cellxgene.portal import labelled, labels
 from cellzoo.errors import InputError
-from cellzoo.registry.fields import DELIMITER, NORMAL, NOT_APPLICABLE, ORGANISM_KEY, UNKNOWN, id_column
+from cellzoo.registry.fields import (
+    CELL_TERMS,
+    DELIMITER,
+    NORMAL,
+    NOT_APPLICABLE,
+    OBSERVATION_JOINID,
+    ORGANISM_KEY,
+    UNKNOWN,
+    id_column,
+)
 from cellzoo.registry.sfaira.cells import SOURCES
 from cellzoo.registry.sfaira.terms import CUSTOM, NOT_A_CELL, by_label
 
@@ -39,8 +47,8 @@ def to_cellxgene(data: CellData) -> CellData:
     if organism != UNKNOWN:
         uns[ORGANISM_KEY] = organism
     columns["tissue_type"] = mapped(columns.pop("sample_source", _unknown(data)), lambda one: SOURCES.get(one, UNKNOWN))
-    for field in (*LABELLED, "cell_line"):
-        if field in LABELLED or field in columns or id_column(field) in columns:
+    for field in (*CELL_TERMS, "cell_line"):
+        if field in CELL_TERMS or field in columns or id_column(field) in columns:
             columns[id_column(field)] = _terms(columns, field, organism, _unknown(data))
     lines = _lines(columns)
     columns["tissue_type"] = chosen(lines, constant(CELL_LINE, data.obs.index), columns["tissue_type"])
@@ -62,7 +70,7 @@ def to_cellxgene(data: CellData) -> CellData:
 
 def from_cellxgene(data: CellData) -> CellData:
     """Return CELLxGENE's data by sfaira's names."""
-    source = data.obs.drop(columns=[name for name in (JOINID, *ORGANISM) if name in data.obs])
+    source = data.obs.drop(columns=[name for name in (OBSERVATION_JOINID, *ORGANISM) if name in data.obs])
     columns = columns_of(source)
     index = data.obs.index
     kinds = categories(columns.pop("tissue_type", _unknown(data)))
@@ -74,7 +82,7 @@ def from_cellxgene(data: CellData) -> CellData:
         columns[line] = chosen(lines, columns[tissue], known)
         columns["cell_line"] = labels(columns[line], columns.get("cell_line"))
         columns[tissue] = chosen(lines, _unknown(data), columns[tissue])
-    for field in LABELLED:
+    for field in CELL_TERMS:
         if id_column(field) in columns:
             columns[field] = labels(columns[id_column(field)], columns.get(field), instead=HEALTHY)
     if ORGANISM_KEY in data.uns:

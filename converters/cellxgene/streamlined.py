@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,13 +9,13 @@ import pandas as pd
 import scipy.sparse as sp
 
 from cellzoo.converters.celldata import CellData, Raw
-from cellzoo.converters.cellxgene.fields import FEATURES, ORGANISM, SCHEMA_KEYS
+from cellzoo.converters.cellxgene.fields import ORGANISM, SCHEMA_KEYS
 from cellzoo.converters.cellxgene.frames import columns_of, constant, frame_of
-from cellzoo.converters.cellxgene.portal import JOINID, labelled, labels
+from cellzoo.converters.cellxgene.portal import labelled, labels
 from cellzoo.converters.cellxgene.sfaira import counts_first, organism_of, processed_first
-from cellzoo.converters.rows import Mapped, Memory, Rows
+from cellzoo.converters.rows import Rows, computed, placed
 from cellzoo.errors import GenesError
-from cellzoo.registry.fields import ORGANISM_KEY, UNKNOWN, id_column
+from cellzoo.registry.fields import FEATURE_LABELS, OBSERVATION_JOINID, ORGANISM_KEY, UNKNOWN, id_column
 
 MEASURED = "measured"
 PROCESSED = "processed"
@@ -35,13 +34,15 @@ def to_cellxgene(data: CellData) -> CellData:
 
 def from_cellxgene(data: CellData) -> CellData:
     """Return CELLxGENE's data as streamlined data name them, over the genes that they have."""
-    columns = {name: one for name, one in columns_of(data.obs).items() if name not in {JOINID, *ORGANISM}}
+    columns = {name: one for name, one in columns_of(data.obs).items() if name not in {OBSERVATION_JOINID, *ORGANISM}}
     uns = {key: value for key, value in data.uns.items() if key not in {"organism", *SCHEMA_KEYS}}
     if ORGANISM_KEY in uns:
         ids = constant(str(uns[ORGANISM_KEY]), data.obs.index)
         columns = {id_column("organism"): ids, "organism": labels(ids), **columns}
     named = labelled(data.with_(obs=data.obs[[]], raw=None)).var
-    genes = {name: one for name, one in columns_of(named).items() if name not in {*FEATURES[1:], "feature_is_filtered"}}
+    genes = {
+        name: one for name, one in columns_of(named).items() if name not in {*FEATURE_LABELS[1:], "feature_is_filtered"}
+    }
     if "feature_name" in genes:
         genes["feature_name"] = genes["feature_name"].astype(object)
     genes.setdefault(MEASURED, pd.Series(np.ones(data.n_vars, dtype=bool), index=data.var.index))
@@ -67,7 +68,7 @@ def take_out(data: CellData) -> tuple[CellData, dict[str, Any]]:
                 raise GenesError(f"{gene} is said not to be measured, and has counts after cell {start}. Correct one.")
             return found
 
-        return Memory(picked(rows.csr, 0)) if isinstance(rows, Memory) else Mapped(rows, len(kept), picked, rows.dtype)
+        return computed(rows, len(kept), picked)
 
     gone = data.var[~measured].drop(columns=MEASURED)
     taken = {
@@ -76,15 +77,11 @@ def take_out(data: CellData) -> tuple[CellData, dict[str, Any]]:
         "var": gone,
         "varm": {name: array[~measured] for name, array in data.varm.items()},
     }
-    found = data.with_(
-        var=data.var[measured].drop(columns=MEASURED),
-        X=data.X and matrix(data.X),
-        layers={name: matrix(rows) for name, rows in data.layers.items()},
-        raw=data.raw and _raw(data.raw, matrix, measured),
-        varm={name: array[measured] for name, array in data.varm.items()},
-        varp={name: square[kept][:, kept] for name, square in data.varp.items()},
-    )
-    return found, taken
+    raw = data.raw and data.raw.pick_features(kept, matrix)
+    if raw is not None:
+        raw.var = raw.var.drop(columns=MEASURED, errors="ignore")
+    found = data.pick_features(kept, matrix)
+    return found.with_(var=found.var.drop(columns=MEASURED), raw=raw), taken
 
 
 def put_back(data: CellData, taken: dict[str, Any]) -> CellData:
@@ -95,12 +92,7 @@ def put_back(data: CellData, taken: dict[str, Any]) -> CellData:
     order = np.argsort(np.concatenate([here, gone]))
 
     def matrix(rows: Rows) -> Rows:
-        def placed(block: sp.csr_matrix, _: int) -> sp.csr_matrix:
-            wide = sp.csr_matrix((block.data, here[block.indices], block.indptr), shape=(block.shape[0], size))
-            wide.has_canonical_format = True
-            return wide
-
-        return Memory(placed(rows.csr, 0)) if isinstance(rows, Memory) else Mapped(rows, size, placed, rows.dtype)
+        return placed(rows, here, size)
 
     def frame(kept: pd.DataFrame) -> pd.DataFrame:
         columns = {
@@ -126,11 +118,6 @@ def put_back(data: CellData, taken: dict[str, Any]) -> CellData:
         },
         varp={name: _widened(square, here, size) for name, square in data.varp.items()},
     )
-
-
-def _raw(raw: Raw, matrix: Callable[[Rows], Rows], measured: np.ndarray) -> Raw:
-    varm = {name: array[measured] for name, array in raw.varm.items()}
-    return Raw(matrix(raw.X), raw.var[measured].drop(columns=MEASURED, errors="ignore"), varm)
 
 
 def _joined(kept: Any, gone: Any, number: int) -> Any:

@@ -9,10 +9,10 @@ import pandas as pd
 
 from cellzoo.converters.celldata import CellData
 from cellzoo.converters.cellxgene.frames import categories, mapped
-from cellzoo.converters.cellxgene.portal import JOINID, joinids, labels
-from cellzoo.converters.census.layout import ASSAYS, GENERAL, NO_DONOR, TERMS, TISSUE_TYPES, TISSUES, WORDS
+from cellzoo.converters.cellxgene.portal import joinids, labels
+from cellzoo.converters.census.layout import ASSAYS, GENERAL, NO_DONOR, TISSUE_TYPES, TISSUES, WORDS
 from cellzoo.errors import InputError
-from cellzoo.registry.fields import PLAIN_COLUMNS, UNKNOWN, id_column
+from cellzoo.registry.fields import CELL_TERMS, OBSERVATION_JOINID, PLAIN_COLUMNS, UNKNOWN, id_column
 from cellzoo.registry.ontology import term_ontology
 
 
@@ -22,14 +22,14 @@ def cells_of(name: str, data: CellData) -> pd.DataFrame:
     InputError names every column that the data lack, and a cell that is listed twice.
     """
     obs = data.obs
-    needed = [*map(id_column, TERMS), *PLAIN_COLUMNS]
+    needed = [*map(id_column, CELL_TERMS), *PLAIN_COLUMNS]
     lost = [column for column in needed if column not in obs or obs[column].isna().any()]
     if lost:
         raise InputError(f"{name}: obs needs {', '.join(lost)} for every cell. Streamline the data: `cellzoo get`.")
     if obs.index.has_duplicates:
         raise InputError(f"{name}: the cell {obs.index[obs.index.duplicated()][0]!r} is listed twice.")
     found: dict[str, Any] = {"dataset_id": pd.Categorical([name] * len(obs))}
-    for field in TERMS:
+    for field in CELL_TERMS:
         found |= {
             id_column(field): categories(obs[id_column(field)]),
             field: labels(obs[id_column(field)], obs.get(field)),
@@ -38,7 +38,9 @@ def cells_of(name: str, data: CellData) -> pd.DataFrame:
     found |= {id_column(GENERAL): general, GENERAL: labels(general)}
     found |= {column: categories(obs[column]) for column in PLAIN_COLUMNS if column in WORDS}
     found["is_primary_data"] = obs["is_primary_data"].astype(bool)
-    found[JOINID] = obs[JOINID].astype(object) if JOINID in obs else joinids(obs.index)
+    found[OBSERVATION_JOINID] = (
+        obs[OBSERVATION_JOINID].astype(object) if OBSERVATION_JOINID in obs else joinids(obs.index)
+    )
     return pd.DataFrame(found, index=obs.index)
 
 

@@ -32,6 +32,7 @@ from cellzoo.converters.census.layout import (
     STATISTICS,
     TISSUE_TYPES,
     VAR,
+    experiment_of,
 )
 from cellzoo.converters.census.soma import open_soma, settings_of, tables, words_of
 from cellzoo.converters.rows import blocks
@@ -69,7 +70,7 @@ class _Check:
                 yield from self._columns(f"{INFO}/{name}", columns)
         with open_soma(f"{self.uri}/{DATA}", self.config) as data:
             organisms = sorted(data)
-        strange = [name for name in organisms if name not in {_key(label) for label in ORGANISMS.values()}]
+        strange = [name for name in organisms if name not in set(map(experiment_of, ORGANISMS))]
         if strange or not organisms:
             yield self._found(
                 DATA, "CEN008", f"experiments {organisms}: expected organisms of CELLxGENE, e.g. homo_sapiens."
@@ -288,10 +289,6 @@ class _Check:
 
     def _found(self, at: str, code: str, message: str) -> Finding:
         return Finding(f"{self.uri}/{at}".rstrip("/"), 0, 0, code, message)
-
-
-def _key(label: str) -> str:
-    return label.lower().replace(" ", "_")
 
 
 def _holds(holds: Callable[[str], bool], text: str) -> bool:

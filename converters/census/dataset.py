@@ -18,9 +18,10 @@ from cellzoo import __version__
 from cellzoo.converters.celldata import CellData
 from cellzoo.converters.census.layout import DATA, DATASETS, JOINID, MEASUREMENT, PRESENCE, STATISTICS, WORDS
 from cellzoo.converters.census.soma import open_soma, tables, told
+from cellzoo.converters.fetch import Progress
 from cellzoo.converters.rows import Rows, canonical
-from cellzoo.converters.selection import Data, Progress
-from cellzoo.converters.streamline import onto_space
+from cellzoo.converters.selection import Data
+from cellzoo.converters.streamline import genes_of, onto_space
 from cellzoo.errors import InputError
 from cellzoo.registry.fields import ORGANISM_KEY
 from cellzoo.registry.genes import GeneMapping, GeneSpace, map_genes
@@ -185,7 +186,4 @@ def _var_of(mapping: GeneMapping, counted: np.ndarray) -> pd.DataFrame:
     """Return the genes of a space, and which of them the data set counted."""
     measured = np.zeros(len(mapping.space), dtype=bool)
     measured[mapping.position[counted & (mapping.position >= 0)]] = True
-    return pd.DataFrame(
-        {"feature_name": np.asarray(mapping.space.symbols, dtype=object), "measured": measured},
-        index=pd.Index(np.asarray(mapping.space.ids, dtype=object), name="ensembl_id"),
-    )
+    return genes_of(mapping.space, measured)

@@ -29,8 +29,8 @@ from cellzoo.converters.census.layout import (
 )
 from cellzoo.converters.census.soma import library, to_arrow, write_frame
 from cellzoo.converters.counts import Judge
+from cellzoo.converters.fetch import Progress
 from cellzoo.converters.rows import blocks
-from cellzoo.converters.selection import Progress
 from cellzoo.errors import CountsError, GenesError
 from cellzoo.registry.genetable import features, species
 

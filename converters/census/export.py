@@ -27,9 +27,10 @@ from cellzoo.converters.census.layout import (
     INFO_TABLES,
     JOINID,
     OBS,
+    experiment_of,
 )
 from cellzoo.converters.census.soma import library, to_arrow, write_frame
-from cellzoo.converters.selection import Progress
+from cellzoo.converters.fetch import Progress
 from cellzoo.converters.write import new_folder
 from cellzoo.errors import InputError, WorldError
 from cellzoo.registry.fields import ORGANISM_KEY, ORGANISMS, id_column
@@ -94,7 +95,7 @@ class _Writer:
         taxon = str(data.uns.get(ORGANISM_KEY, ""))
         if not taxon:
             raise InputError(f"{name}: uns has no {ORGANISM_KEY}. Streamline the data: `cellzoo get`.")
-        organism = ORGANISMS[species(taxon)].lower().replace(" ", "_")
+        organism = experiment_of(species(taxon))
         experiment = self.experiments.get(organism) or Experiment(self.folder / DATA / organism, species(taxon))
         before = experiment.cells
         self.left_out[name] = experiment.add(len(self._said), name, data, progress) + _beside(data)

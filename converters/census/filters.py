@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cellzoo.converters.census.layout import TERMS
 from cellzoo.errors import InputError, NotFoundError
 from cellzoo.registry.catalogue import below
-from cellzoo.registry.fields import DELIMITER, id_column, ontology_of
+from cellzoo.registry.fields import CELL_TERMS, DELIMITER, id_column, ontology_of
 from cellzoo.registry.index import label_of
 from cellzoo.registry.ontology import current, load
 
@@ -20,8 +19,10 @@ NEAREST = 3
 
 def check_field(field: str) -> None:
     """Raise InputError for what the cells of a Census cannot be filtered by."""
-    if field not in TERMS:
-        raise InputError(f"{field!r} is not a field to filter a Census by; use one of organism, {', '.join(TERMS)}.")
+    if field not in CELL_TERMS:
+        raise InputError(
+            f"{field!r} is not a field to filter a Census by; use one of organism, {', '.join(CELL_TERMS)}."
+        )
 
 
 def matching(field: str, wanted: Sequence[str], words: Sequence[str]) -> list[str]:

@@ -10,7 +10,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from cellzoo.registry.fields import id_column
+from cellzoo.registry import fields
+from cellzoo.registry.fields import CELL_TERMS, OBSERVATION_JOINID, id_column
 
 CENSUS_SCHEMA = "2.4.0"
 DATASET_SCHEMA = "7.0.0"
@@ -21,12 +22,10 @@ LAYERS = ("raw", "normalized")
 SIGNIFICANT = 15
 """Bits of the mantissa that normalized values keep."""
 
-TERMS = (*("assay", "cell_type", "development_stage", "disease", "self_reported_ethnicity", "sex", "tissue"),)
-"""The fields in ontology terms; each has a column of ids and one of labels."""
 GENERAL = "tissue_general"
 WORDS = (
     "dataset_id",
-    *(column for field in (*TERMS, GENERAL) for column in (id_column(field), field)),
+    *(column for field in (*CELL_TERMS, GENERAL) for column in (id_column(field), field)),
     *("donor_id", "suspension_type", "tissue_type"),
 )
 """Columns of obs with few distinct values: dictionaries."""
@@ -45,7 +44,7 @@ OBS: dict[str, pa.DataType] = {
     JOINID: pa.int64(),
     **{name: pa.dictionary(pa.int32(), TEXT) for name in WORDS},
     "is_primary_data": pa.bool_(),
-    "observation_joinid": TEXT,
+    OBSERVATION_JOINID: TEXT,
     **STATISTICS,
 }
 VAR: dict[str, pa.DataType] = {
@@ -83,6 +82,15 @@ NO_DONOR = ("pooled", "unknown")
 """Donors that are not counted."""
 TISSUE_TYPES = ("tissue", "organoid")
 """Kinds of sample that a Census takes."""
+
+
+def experiment_of(organism: str) -> str:
+    """Return the name that the experiment of an organism has in a Census.
+
+    >>> experiment_of("NCBITaxon:9606")
+    'homo_sapiens'
+    """
+    return fields.ORGANISMS[organism].lower().replace(" ", "_")
 
 
 def _zstd(level: int, *before: str) -> list[Any]:

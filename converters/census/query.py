@@ -10,10 +10,9 @@ import pyarrow as pa
 
 from cellzoo.converters.census.dataset import CensusDataset, CensusRecord
 from cellzoo.converters.census.filters import both, one_of
-from cellzoo.converters.census.layout import TERMS
 from cellzoo.converters.census.soma import tables
 from cellzoo.converters.selection import Selection
-from cellzoo.registry.fields import DELIMITER, id_column
+from cellzoo.registry.fields import CELL_TERMS, DELIMITER, id_column
 
 if TYPE_CHECKING:
     from cellzoo.converters.census.source import Census
@@ -45,9 +44,6 @@ class CensusSelection(Selection["CensusDataset"]):
     """The data sets of a Census that a query chose, each with the cells that match."""
 
     source: Query
-
-    def __getitem__(self, dataset: str) -> CensusDataset:
-        return self.source.dataset(self._by_id[dataset].id)
 
     @property
     def said(self) -> str:
@@ -107,14 +103,14 @@ class Tally:
     """Their non-zero counts."""
     copies: int = 0
     """Cells that match and were left out, because they are not primary."""
-    terms: dict[str, set[str]] = field(default_factory=lambda: {name: set() for name in TERMS})
+    terms: dict[str, set[str]] = field(default_factory=lambda: {name: set() for name in CELL_TERMS})
     """Field -> term ids that they have."""
 
 
 def tally(frame: Any, where: str, primary: bool) -> dict[str, Tally]:
     """Return dataset_id -> what it has of the matching cells: one pass over the table of cells, in bounded memory."""
     found: dict[str, Tally] = {}
-    for part in tables(frame, ["dataset_id", PRIMARY, "nnz", *map(id_column, TERMS)], where):
+    for part in tables(frame, ["dataset_id", PRIMARY, "nnz", *map(id_column, CELL_TERMS)], where):
         counted = part.group_by(["dataset_id", PRIMARY]).aggregate([("nnz", "sum"), ("nnz", "count")])
         for dataset, is_primary, nnz, cells in _rows(counted, ("dataset_id", PRIMARY, "nnz_sum", "nnz_count")):
             one = found.setdefault(dataset, Tally())
@@ -123,7 +119,7 @@ def tally(frame: Any, where: str, primary: bool) -> dict[str, Tally]:
             else:
                 one.cells, one.nnz = one.cells + cells, one.nnz + nnz
         kept = part.filter(part[PRIMARY]) if primary else part
-        for name in TERMS:
+        for name in CELL_TERMS:
             columns = ["dataset_id", id_column(name)]
             for dataset, words in _rows(kept.group_by(columns).aggregate([]), columns):
                 found[dataset].terms[name].update(words.split(DELIMITER))

@@ -13,13 +13,13 @@ import pandas as pd
 from cellzoo import settings
 from cellzoo.converters.census.dataset import CensusRecord
 from cellzoo.converters.census.filters import both, check_field, condition, no_cells, one_of
-from cellzoo.converters.census.layout import DATA, DATASETS, INFO, JOINID, MEASUREMENT, TERMS
+from cellzoo.converters.census.layout import DATA, DATASETS, INFO, JOINID, MEASUREMENT, experiment_of
 from cellzoo.converters.census.query import PRIMARY, CensusSelection, Query, Tally, tally
 from cellzoo.converters.census.soma import REMOTE, library, open_soma, settings_of, tables, words_of
-from cellzoo.errors import InputError, NotFoundError, WorldError
+from cellzoo.errors import InputError, MissingExtraError, NotFoundError, WorldError
 from cellzoo.registry.catalogue import below, open_registry
 from cellzoo.registry.collection import CollectionCard, CollectionRelease
-from cellzoo.registry.fields import ORGANISMS, id_column
+from cellzoo.registry.fields import CELL_TERMS, ORGANISMS, id_column
 from cellzoo.registry.genetable import organism_id
 from cellzoo.registry.index import label_of
 
@@ -56,7 +56,7 @@ class Census:
     @cached_property
     def organisms(self) -> dict[str, str]:
         """Return name of the experiment -> NCBITaxon term of every organism with cells."""
-        known = {label.lower().replace(" ", "_"): taxon for taxon, label in ORGANISMS.items()}
+        known = {experiment_of(taxon): taxon for taxon in ORGANISMS}
         return {name: known[name] for name in self._words if name in known}
 
     @cached_property
@@ -68,7 +68,7 @@ class Census:
         for name in names:
             with open_soma(self.uri_of(DATA, name, "obs"), self.config) as frame:
                 if frame.count:
-                    found[name] = {field: words_of(frame, id_column(field)) for field in TERMS}
+                    found[name] = {field: words_of(frame, id_column(field)) for field in CELL_TERMS}
         return found
 
     def genes(self, organism: str) -> pd.DataFrame:
@@ -263,7 +263,9 @@ def _listed(version: str, known: Sequence[CollectionRelease]) -> tuple[str, str]
     try:
         import cellxgene_census
         import requests
-
+    except ImportError as error:
+        raise MissingExtraError("The list of releases", "census") from error
+    try:
         listed = cellxgene_census.get_census_version_description(version)
     except requests.RequestException as error:
         raise WorldError(

@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
 
 from cellzoo.converters.celldata import CellData
-from cellzoo.converters.rows import Mapped, Memory, Rows
+from cellzoo.converters.rows import columns
 from cellzoo.errors import InputError
 
 KINDS = {
@@ -44,24 +43,8 @@ def split_features(data: CellData, column: str) -> CellData:
 def _only(data: CellData, kept: np.ndarray, **changes: Any) -> CellData:
     """Return some features of the same cells; what belongs to the cells goes with the genes only."""
     at = np.flatnonzero(kept)
-    axes: dict[str, Any] = {
-        "var": data.var.iloc[at],
-        "X": None if data.X is None else columns(data.X, at),
-        "layers": {name: columns(rows, at) for name, rows in data.layers.items()},
-        "varm": {name: array.iloc[at] if hasattr(array, "iloc") else array[at] for name, array in data.varm.items()},
-        "varp": {name: matrix[at][:, at] for name, matrix in data.varp.items()},
-    }
+    found = data.pick_features(at, lambda rows: columns(rows, at))
     if "modalities" in changes:
-        return data.with_(**axes, **changes)
-    return CellData(obs=pd.DataFrame(index=data.obs.index), **axes)
-
-
-def columns(rows: Rows, at: np.ndarray) -> Rows:
-    """Return some features of a matrix."""
-    if isinstance(rows, Memory):
-        return Memory(rows.csr[:, at])
-
-    def take(block: sp.csr_matrix, _: int) -> sp.csr_matrix:
-        return block[:, at]
-
-    return Mapped(rows, len(at), take, rows.dtype)
+        return found.with_(**changes)
+    parts = {name: getattr(found, name) for name in ("var", "X", "layers", "varm", "varp")}
+    return CellData(obs=pd.DataFrame(index=data.obs.index), **parts)

@@ -7,6 +7,7 @@ one that unpacks to far more than it weighs, is refused before anything in it is
 from __future__ import annotations
 
 import bz2
+import csv
 import errno
 import gzip
 import io
@@ -15,7 +16,6 @@ import re
 import shutil
 import stat
 import tarfile
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -25,6 +25,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, Self
 
 from cellzoo import settings
+from cellzoo.converters.write import scratch
 from cellzoo.errors import CellzooError, InputError, IntegrityError, WorldError
 from cellzoo.registry.reading import Place
 
@@ -38,7 +39,16 @@ SHOWN = 12  # names in a message
 UNPACK: dict[bytes, Callable[[Any], Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
 """How a compressed file starts -> what unpacks it."""
 PACKED = (".gz", ".bz2", ".xz")
-UNREADABLE = (ValueError, OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, tarfile.TarError)
+UNREADABLE = (
+    ValueError,
+    OSError,
+    EOFError,
+    zlib.error,
+    lzma.LZMAError,
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    csv.Error,
+)
 
 
 @contextmanager
@@ -149,19 +159,6 @@ class Found:
     def lasting(self) -> bool:
         """Return whether it can be read by ranges later on: it is a file of its own, not compressed."""
         return self.local is not None and not self.packed
-
-
-@contextmanager
-def scratch() -> Iterator[Path]:
-    """Give a folder in the cache that is removed afterwards; `WorldError` where it cannot be made."""
-    folder = settings.home() / "partial"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        own = tempfile.TemporaryDirectory(dir=folder)
-    except OSError as error:
-        raise WorldError(f"{folder}: cannot be written: {error.strerror or error}. Set CELLZOO_HOME.") from error
-    with own as name:
-        yield Path(name)
 
 
 class Files:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +12,10 @@ import pandas as pd
 import scipy.sparse as sp
 
 from cellzoo.converters.celldata import CellData
-from cellzoo.converters.formats.features import columns, feature_types, split_features
+from cellzoo.converters.formats.features import feature_types, split_features
 from cellzoo.converters.formats.files import Files, Found, reading
-from cellzoo.converters.h5ad import HDF5, open_group, read_h5ad
-from cellzoo.converters.rows import Stored
+from cellzoo.converters.h5ad import HDF5, check_own, open_group, read_h5ad
+from cellzoo.converters.rows import Stored, columns
 from cellzoo.converters.transpose import settled
 from cellzoo.errors import InputError
 from cellzoo.registry.reading import Matrix, Names
@@ -191,16 +190,12 @@ def _opened(found: Found, kind: str, read: Callable[[Path, Any], CellData]) -> C
         with reading(what, anything=True, hint="The file may be truncated."), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # old files: index types, deprecated encodings
             with h5py.File(path) as file:
+                check_own(file)
                 data = read(path, file)
             return data if found.lasting else settle(data)
 
 
 def settle(data: CellData) -> CellData:
     """Return data whose matrices no longer need the file they were read from."""
-    return replace(
-        data,
-        X=None if data.X is None else settled(data.X),
-        layers={name: settled(rows) for name, rows in data.layers.items()},
-        raw=None if data.raw is None else replace(data.raw, X=settled(data.raw.X)),
-        modalities={name: settle(part) for name, part in data.modalities.items()},
-    )
+    modalities = {name: settle(part) for name, part in data.modalities.items()}
+    return data.with_matrices(settled).with_(modalities=modalities)

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
 
 from cellzoo.converters.celldata import CellData
-from cellzoo.converters.rows import Mapped, Rows, Stacked
+from cellzoo.converters.rows import Stacked, placed
 from cellzoo.errors import InputError
 
 MEMBER = "member"
@@ -63,9 +62,9 @@ def _stacked(parts: Sequence[CellData], obs: pd.DataFrame, where: str) -> CellDa
     return CellData(
         obs=obs,
         var=var,
-        X=Stacked([_placed(part.X, place, len(every)) for part, place in zip(parts, places, strict=True) if part.X]),
+        X=Stacked([placed(part.X, place, len(every)) for part, place in zip(parts, places, strict=True) if part.X]),
         layers={
-            name: Stacked([_placed(part.layers[name], at, len(every)) for part, at in zip(parts, places, strict=True)])
+            name: Stacked([placed(part.layers[name], at, len(every)) for part, at in zip(parts, places, strict=True)])
             for name in layers
         },
         obsm={
@@ -80,16 +79,3 @@ def _unique(names: pd.Index) -> pd.Index:
     """Return names with how often each stood before, so that a feature that is listed twice meets its like."""
     seen = pd.Series(range(len(names))).groupby(np.asarray(names)).cumcount()
     return pd.Index([f"{name}\t{number}" for name, number in zip(names, seen, strict=True)])
-
-
-def _placed(rows: Rows, place: np.ndarray, size: int) -> Rows:
-    """Return a matrix over more features: column i goes to ``place[i]``."""
-    if np.array_equal(place, np.arange(size)):
-        return rows
-
-    def put(block: sp.csr_matrix, _: int) -> sp.csr_matrix:
-        moved = sp.csr_matrix((block.data, place[block.indices], block.indptr), shape=(block.shape[0], size))
-        moved.sort_indices()
-        return moved
-
-    return Mapped(rows, size, put, rows.dtype)

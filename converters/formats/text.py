@@ -118,7 +118,7 @@ def _codes(names: pd.Series[Any], known: dict[str, int]) -> np.ndarray:
 
 def header_of(found: Found, separator: str) -> tuple[list[str], list[str]]:
     """Return column names as they are written, and the first row; R leaves out the name of the row names."""
-    with found.text() as stream:
+    with reading(f"{found.name}: cannot be read as a table"), found.text() as stream:
         lines = csv.reader(stream, delimiter=separator)
         header, first = next(lines, []), next(lines, [])
     return (["", *header] if len(first) == len(header) + 1 else header), first
@@ -161,9 +161,9 @@ def _excel(found: Found, sheet: str | None, index: str | None) -> pd.DataFrame:
     import openpyxl
 
     what = f"{found.name}: cannot be read as an Excel file (.xlsx)"
-    with found.path() as path, reading(what, anything=True):
+    with found.path() as path, reading(what, anything=True), path.open("rb") as stream:
         with open_archive(found.name, path):  # a bomb is refused before it is unpacked
-            book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+            book = openpyxl.load_workbook(stream, read_only=True, data_only=True)  # a pinned file has no .xlsx
         try:
             if sheet is not None and sheet not in book.sheetnames:
                 raise InputError(f"{found.name}: has no sheet {sheet!r}, found {book.sheetnames}.")

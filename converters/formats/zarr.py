@@ -10,11 +10,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from cellzoo.converters.celldata import CellData
-from cellzoo.converters.formats.files import Archive, Files, Found, reading, scratch
+from cellzoo.converters.formats.files import Archive, Files, Found, reading
 from cellzoo.converters.formats.hdf5 import settle
 from cellzoo.converters.h5ad import open_group
 from cellzoo.converters.rows import Rows, Stored
 from cellzoo.converters.transpose import turned
+from cellzoo.converters.write import scratch
 from cellzoo.errors import InputError
 from cellzoo.registry.reading import Matrix
 

@@ -137,7 +137,7 @@ class Batches(IterableDataset[Batch]):
 
     def set_epoch(self, epoch: int, step: int = 0) -> None:
         """Go to an epoch, and to a batch in it."""
-        self._place.copy_(torch.tensor([epoch, step]))
+        self._place.numpy()[:] = epoch, step
 
     def state_dict(self) -> dict[str, Any]:
         """Return where a loop without workers stands; with workers `Batch.state` says it."""
@@ -174,13 +174,20 @@ class Batches(IterableDataset[Batch]):
         """Yield the batches in order while threads read those that follow, as many at once as the plan likes."""
         with ThreadPoolExecutor(self.threads, thread_name_prefix="batches") as pool:
             ahead: deque[Future[list[Batch]]] = deque()
+            together = iter(lambda: list(islice(left, self.plan.together)), [])
+
+            def begin(most: int) -> None:
+                ahead.extend(pool.submit(self._read, some, epoch) for some in islice(together, most))
+
             try:
-                while some := list(islice(left, self.plan.together)):
-                    ahead.append(pool.submit(self._read, some, epoch))
-                    if len(ahead) > self.prefetch:
-                        yield from ahead.popleft().result()
+                begin(max(self.prefetch, 1))
                 while ahead:
-                    yield from ahead.popleft().result()
+                    batches = ahead.popleft().result()
+                    # Not before: by the time the next is read, the batch before these is let go and its memory is free
+                    # again. Each batch in memory is one more that the cache of the processor does not hold.
+                    begin(self.prefetch - len(ahead))
+                    yield from batches
+                    begin(not ahead)
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
 
@@ -214,8 +221,11 @@ class Batches(IterableDataset[Batch]):
         if self.form == "csr":
             return csr
         if self.form == "dense":
+            from cellzoo.converters.store import kernels
+
             memory = self._memory.take(csr.shape[0] * csr.shape[1], csr.dtype).reshape(csr.shape)
-            return torch.from_numpy(csr.toarray(out=memory))
+            kernels.dense(csr.indptr, csr.indices, csr.data, memory)
+            return torch.from_numpy(memory)
         ends, places, found = (torch.from_numpy(part) for part in (csr.indptr, csr.indices, csr.data))
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta", UserWarning)

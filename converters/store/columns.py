@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cellzoo.converters.store.layout import Files, State, mapped, named
+from cellzoo.converters.store.layout import Files, State, mapped, named, read_lines
 from cellzoo.errors import InputError, IntegrityError
 
 INDEX = "_index"
@@ -112,7 +112,7 @@ class ColumnWriter:
         """Return category -> code of a strip."""
         if number not in self._categories:
             name = f"{self.strips[number]['stem']}.categories.jsonl"
-            said = categories(self.files.path, name, self.files.lengths.get(name, 0))
+            said = read_lines(self.files.path, name, self.files.lengths.get(name, 0))
             self._categories[number] = {value: code for code, value in enumerate(said)}
         return self._categories[number]
 
@@ -124,14 +124,6 @@ def _json(value: Any, where: str) -> str:
             f"{where}: holds a {type(value).__name__}, which a store cannot keep. Make it text or numbers."
         )
     return json.dumps(plain, ensure_ascii=False)
-
-
-def categories(path: Path, name: str, length: int) -> list[Any]:
-    """Return the categories in a file of a strip."""
-    if not length:
-        return []
-    with (path / name).open("rb") as stream:
-        return [json.loads(line) for line in stream.read(length).splitlines()]
 
 
 class Strip:
@@ -148,7 +140,7 @@ class Strip:
     def categories(self) -> pd.Index:
         """Return the categories of all data sets, in the order in which they came."""
         name = f"{self.stem}.categories.jsonl"
-        said = categories(self.path, name, self.files.get(name, {"bytes": 0})["bytes"])
+        said = read_lines(self.path, name, self.files.get(name, {"bytes": 0})["bytes"])
         index: pd.Index = pd.Index(said, dtype=self.type["dtype"])
         return index
 

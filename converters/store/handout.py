@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -15,7 +14,7 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike
 
 from cellzoo.converters.celldata import MODALITIES, CellData
-from cellzoo.converters.rows import BLOCK_BYTES, FIRST_BLOCK, LONGEST_BLOCK, Rows
+from cellzoo.converters.rows import BLOCK_BYTES, FIRST_BLOCK, Rows, cells_in
 from cellzoo.converters.store.matrix import StoreRows
 from cellzoo.converters.store.sampling import RowNumbers, row_numbers
 from cellzoo.converters.write import new_folder
@@ -29,13 +28,11 @@ if TYPE_CHECKING:
 
 
 class Gathered:
-    """Some cells and features of a matrix of a store, in any order."""
+    """Some cells of a matrix of a store, in any order."""
 
-    def __init__(self, rows: StoreRows, cells: RowNumbers, features: RowNumbers | None = None) -> None:
-        own = rows.columns
-        self.matrix, self.cells = rows.matrix, rows.start + cells
-        self.columns = own if features is None else features if own is None else own[features]
-        self.shape: tuple[int, int] = (len(cells), rows.shape[1] if features is None else len(features))
+    def __init__(self, rows: StoreRows, cells: RowNumbers) -> None:
+        self.matrix, self.cells, self.columns = rows.matrix, rows.start + cells, rows.columns
+        self.shape: tuple[int, int] = (len(cells), rows.shape[1])
         self.dtype: np.dtype[Any] = rows.dtype
 
     def read(self, start: int, stop: int) -> sp.csr_matrix:
@@ -53,8 +50,11 @@ def select(source: Store | CellData, rows: ArrayLike | None = None, genes: Seque
     whole = source if isinstance(source, CellData) else source.celldata()
     if rows is None and genes is None:
         return whole
+    if genes is not None:
+        at = _positions(whole.var.index, genes)
+        whole = whole.pick_features(at, lambda matrix: _restricted(matrix, at))
     cells = row_numbers(whole.n_obs if rows is None else rows, whole.n_obs)
-    return _part(whole, cells, None if genes is None else _positions(whole.var.index, genes))
+    return whole.pick(cells, lambda matrix: Gathered(cast(StoreRows, matrix), cells))
 
 
 def lazy(data: CellData) -> anndata.AnnData:
@@ -106,11 +106,6 @@ def write_zarr(data: CellData, path: Path) -> Path:
     `anndata.read_zarr` and `anndata.experimental.read_lazy` open it; with further modalities it is one of MuData,
     whose ``mod/rna`` they open.
     """
-    try:
-        import zarr  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError("Zarr", "store") from error
-
     with new_folder(path) as temporary, warnings.catch_warnings(), anndata.settings.override(zarr_write_format=3):
         warnings.simplefilter("ignore")  # metadata in one file is not yet in the specification; changes to come
         if data.modalities:
@@ -120,23 +115,9 @@ def write_zarr(data: CellData, path: Path) -> Path:
     return path
 
 
-def _part(part: CellData, cells: RowNumbers, features: RowNumbers | None = None) -> CellData:
-    def gathered(rows: Any) -> Gathered:
-        return Gathered(rows, cells, features)
-
-    along = slice(None) if features is None else features
-    return part.with_(
-        obs=part.obs.iloc[cells],
-        var=part.var.iloc[along],
-        X=None if part.X is None else gathered(part.X),
-        layers={name: gathered(rows) for name, rows in part.layers.items()},
-        raw=None if part.raw is None else replace(part.raw, X=Gathered(cast(StoreRows, part.raw.X), cells)),
-        obsm={name: _taken(array, cells) for name, array in part.obsm.items()},
-        varm={name: _taken(array, along) for name, array in part.varm.items()},
-        obsp={name: matrix[cells][:, cells] for name, matrix in part.obsp.items()},
-        varp={name: matrix[along][:, along] for name, matrix in part.varp.items()},
-        modalities={name: _part(other, cells) for name, other in part.modalities.items()},
-    )
+def _restricted(rows: Any, features: RowNumbers) -> StoreRows:
+    own = features if rows.columns is None else rows.columns[features]
+    return StoreRows(rows.matrix, rows.start, rows.start + rows.shape[0], own)
 
 
 def _positions(index: pd.Index, genes: Sequence[str]) -> RowNumbers:
@@ -146,15 +127,10 @@ def _positions(index: pd.Index, genes: Sequence[str]) -> RowNumbers:
     return found
 
 
-def _taken(array: Any, where: Any) -> Any:
-    return array.iloc[where] if isinstance(array, pd.DataFrame) else array[where]
-
-
 def _bounds(rows: Rows) -> np.ndarray:
     cells = rows.shape[0]
     first = rows.read(0, min(FIRST_BLOCK, cells))
-    per_cell = max(first.nnz * (first.dtype.itemsize + 4) / max(first.shape[0], 1), 1)
-    wanted = np.arange(0, cells, int(np.clip(2 * BLOCK_BYTES / per_cell, 64, LONGEST_BLOCK)))
+    wanted = np.arange(0, cells, cells_in(2 * BLOCK_BYTES, first))
     if isinstance(rows, StoreRows):
         ends = rows.matrix.groups - rows.start
         inside = np.concatenate([[0], ends[(ends > 0) & (ends < cells)]])

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cellzoo.errors import MissingExtraError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -18,7 +20,10 @@ if TYPE_CHECKING:
         """Stand in for numba's untyped decorator."""
 
 else:
-    from numba import njit
+    try:
+        from numba import njit
+    except ImportError as error:
+        raise MissingExtraError("The store", "store") from error
 
 SMALL = 256
 """Values below this are looked up in a table of their cell when they are normalized."""
@@ -26,11 +31,6 @@ LONG_GAP = 255
 """A byte that says: this far, and the next byte goes on."""
 OK, NOT_FINITE, NO_FEATURE, NO_ESCAPE, TORN = range(5)
 """What a kernel reports: well; NaN or infinity; a feature that is not there; a lost escape; bytes too many or few."""
-
-_LOWEST = np.zeros(64, np.uint8)
-"""Place of the lowest bit of a word, by the top six bits of its product with a de Bruijn number."""
-for _bit in range(64):
-    _LOWEST[((1 << _bit) * 0x03F79D71B4CB0A89 & (1 << 64) - 1) >> 58] = _bit
 
 
 @njit(cache=True, nogil=True)
@@ -70,100 +70,103 @@ def encode(
 
 
 @njit(cache=True, nogil=True)
-def _in_order(bits: np.ndarray, keys: np.ndarray) -> None:
-    """Write the numbers whose bits are set, increasing, and clear the bits."""
-    k = 0
-    for word in range(len(bits)):
-        rest = bits[word]
-        if rest:
-            bits[word] = np.uint64(0)
-            base = word << 6
-            while rest:
-                low = rest & (~rest + np.uint64(1))
-                keys[k] = base + _LOWEST[(low * np.uint64(0x03F79D71B4CB0A89)) >> np.uint64(58)]
-                k += 1
-                rest ^= low
+def _copy(numbers: np.ndarray, target: np.ndarray) -> Any:
+    """Write numbers that are not negative in another type, and return the largest, or 0."""
+    largest = numbers.dtype.type(0)
+    for k in range(len(numbers)):
+        target[k] = numbers[k]
+        largest = max(largest, numbers[k])
+    return largest
 
 
 @njit(cache=True, nogil=True)
-def pack(
-    indptr: np.ndarray,
-    ids: np.ndarray,
-    codes: np.ndarray,
-    rank: np.ndarray,
-    gaps: np.ndarray,
-    packed: np.ndarray,
-) -> int:
-    """Write each row in the order of ``rank`` as gaps between ranks (bytes; 255 goes on) and values; return the bytes.
+def _largest(numbers: np.ndarray) -> Any:
+    """Return the largest of some numbers that are not negative; compiled to vector code, unlike a comparison each."""
+    largest = numbers.dtype.type(0)
+    for k in range(len(numbers)):
+        largest = max(largest, numbers[k])
+    return largest
+
+
+@njit(cache=True, nogil=True)
+def pack(indptr: np.ndarray, ids: np.ndarray, gaps: np.ndarray) -> int:
+    """Write the ids of each row, which increase, as the gaps between them (bytes; 255 goes on); return the bytes.
 
     ``gaps`` has room for one byte a value and one for each 255 features of each row.
     """
-    bits = np.zeros((len(rank) + 63) >> 6, np.uint64)
-    slot = np.empty(len(rank), codes.dtype)
-    keys = np.empty(len(rank), np.int32)
     g = 0
     for row in range(len(indptr) - 1):
-        first, last = indptr[row], indptr[row + 1]
-        for p in range(first, last):
-            key = rank[ids[p]]
-            bits[key >> 6] |= np.uint64(1) << np.uint64(key & 63)
-            slot[key] = codes[p]
-        _in_order(bits, keys)
         before = -1
-        for k in range(last - first):
-            key = keys[k]
-            gap = key - before - 1
-            before = key
+        for p in range(indptr[row], indptr[row + 1]):
+            gap = int(ids[p]) - before - 1
+            before = int(ids[p])
             while gap >= LONG_GAP:
                 gaps[g] = LONG_GAP
                 gap -= LONG_GAP
                 g += 1
             gaps[g] = gap
             g += 1
-            packed[first + k] = slot[key]
     return g
 
 
 @njit(cache=True, nogil=True)
+def _ids(gaps: np.ndarray, n: int, ids: np.ndarray) -> tuple[int, int]:
+    """Write n ids from the gaps between them where ``ids`` has room, and return the bytes of gaps and the last id.
+
+    A row without long gaps, as most are, is passed over without a look at each; -1 bytes where there are too few.
+    """
+    key = -1
+    if _largest(gaps[:n]) < LONG_GAP:
+        for k in range(len(ids)):
+            key += gaps[k] + 1
+            ids[k] = key
+        return n, key
+    g = k = 0
+    while k < n:
+        if g == len(gaps):
+            return -1, key
+        key += gaps[g]
+        if gaps[g] < LONG_GAP:
+            key += 1
+            if len(ids):
+                ids[k] = key
+            k += 1
+        g += 1
+    return g, key
+
+
+@njit(cache=True, nogil=True)
 def unpack(
-    lengths: np.ndarray,
+    ends: np.ndarray,
     wanted: np.ndarray,
     gaps: np.ndarray,
     packed: np.ndarray,
-    order: np.ndarray,
+    features: int,
     ids: np.ndarray,
     codes: np.ndarray,
 ) -> int:
-    """Write the rows of a group to where ``wanted`` says (-1: not at all), ids increasing; return what was found."""
-    bits = np.zeros((len(order) + 63) >> 6, np.uint64)
-    slot = np.empty(len(order), codes.dtype)
-    g = first = 0
-    for row in range(len(lengths)):
-        last = first + lengths[row]
-        at = wanted[row]
-        key = -1
-        for p in range(first, last):
-            key += 1
-            while g < len(gaps) and gaps[g] == LONG_GAP:
-                key += LONG_GAP
-                g += 1
-            if g >= len(gaps) or p >= len(packed):
-                return TORN
-            key += gaps[g]
-            g += 1
-            if key >= len(order):
-                return NO_FEATURE
-            if at >= 0:
-                feature = order[key]
-                bits[feature >> 6] |= np.uint64(1) << np.uint64(feature & 63)
-                slot[feature] = packed[p]
-        if at >= 0:
-            end = at + lengths[row]
-            _in_order(bits, ids[at:end])
-            for q in range(at, end):
-                codes[q] = slot[ids[q]]
-        first = last
-    return OK if g == len(gaps) and first == len(packed) else TORN
+    """Write some rows of a group, ``wanted`` in increasing order, one after the other; return what was found.
+
+    Row i has the values from ``ends[i] - ends[0]`` on of ``packed``.
+    """
+    g = o = w = 0
+    for row in range(len(ends) - 1):
+        first, n = ends[row] - ends[0], ends[row + 1] - ends[row]
+        if g + n > len(gaps) or first + n > len(packed):
+            return TORN
+        asked = w < len(wanted) and wanted[w] == row
+        room = n if asked else 0
+        used, last = _ids(gaps[g:], n, ids[o : o + room])
+        if used < 0:
+            return TORN
+        if room and last >= features:
+            return NO_FEATURE
+        for k in range(room):
+            codes[o + k] = packed[first + k]
+        g += used
+        o += room
+        w += asked
+    return OK if g == len(gaps) and ends[-1] - ends[0] == len(packed) else TORN
 
 
 @njit(cache=True, nogil=True)
@@ -177,15 +180,6 @@ def _pick(indices: np.ndarray, codes: np.ndarray, column: np.ndarray, picked: np
         source[kept] = k
         kept += new >= 0
     return kept
-
-
-@njit(cache=True, nogil=True)
-def _largest(numbers: np.ndarray) -> Any:
-    """Return the largest of some numbers that are not negative; compiled to vector code, unlike a comparison each."""
-    largest = numbers.dtype.type(0)
-    for k in range(len(numbers)):
-        largest = max(largest, numbers[k])
-    return largest
 
 
 @njit(cache=True, nogil=True)
@@ -253,10 +247,8 @@ def gather(
     for row in range(len(at)):
         first, n = at[row], lengths[row]
         row_ids, row_codes, row_indices = ids[first : first + n], codes[first : first + n], indices[o : o + n]
-        if n and _largest(row_ids) >= features:
+        if _copy(row_ids, row_indices) >= features:
             return NO_FEATURE
-        for k in range(n):
-            row_indices[k] = row_ids[k]
         if some:
             n = _pick(row_indices, row_codes, column, picked, source)
             row_indices, row_codes = row_indices[:n], picked[:n]
@@ -280,3 +272,13 @@ def gather(
         o += n
         indptr[row + 1] = o
     return OK
+
+
+@njit(cache=True, nogil=True)
+def dense(indptr: np.ndarray, indices: np.ndarray, data: np.ndarray, out: np.ndarray) -> None:
+    """Write CSR as rows and columns; a row is cleared and filled while the cache of the processor has it."""
+    for row in range(len(out)):
+        values = out[row]
+        values[:] = 0
+        for p in range(indptr[row], indptr[row + 1]):
+            values[indices[p]] = data[p]

@@ -195,6 +195,14 @@ def digest(file: Path, length: int) -> str:
     return total.hexdigest()
 
 
+def read_lines(path: Path, name: str, length: int) -> list[Any]:
+    """Return the values in the first ``length`` bytes of a file of the store that holds one JSON text a line."""
+    if not length:
+        return []
+    with (path / name).open("rb") as stream:
+        return [json.loads(line) for line in stream.read(length).splitlines()]
+
+
 def mapped(path: Path, name: str, dtype: str, files: dict[str, dict[str, Any]]) -> np.ndarray:
     """Return a file of the store as an array that is read when it is looked at."""
     length = files.get(name, {"bytes": 0})["bytes"] // np.dtype(dtype).itemsize

@@ -11,9 +11,9 @@ A value that its small type cannot hold stands as the largest number of that typ
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,6 @@ from cellzoo.errors import GenesError, InputError, IntegrityError
 
 TYPES = {"u8": "u1", "u16": "<u2", "u32": "<u4", "f32": "<f4", "f64": "<f8"}
 HOT_GROUP = 128
-KEPT = 4
-"""Groups that stay unpacked, for whoever reads on."""
 FAULTS = {
     2: "a feature that is not there",
     3: "a large count that its side list does not have",
@@ -60,17 +58,11 @@ class Matrix:
         self.shape = (int(record["rows"]), features)
         self.dtype: np.dtype[Any] = np.dtype(np.float64 if record["wide"] else np.float32)
         self.sentinel = sentinel(record["values"])
-        self._unpacked: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-        self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave open files behind: another process opens its own."""
         names = {"path", "_record", "_files", "_root", "encoding", "shape", "dtype", "sentinel"}
-        return {name: value for name, value in vars(self).items() if name in names} | {"_unpacked": {}}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        self._lock = threading.Lock()
+        return {name: value for name, value in vars(self).items() if name in names}
 
     def _file(self, name: str, dtype: str) -> np.ndarray:
         return mapped(self._root, f"{self._record['folder']}/{name}", dtype, self._files)
@@ -124,9 +116,13 @@ class Matrix:
         return ranked(self._record["order"], self.shape[1])
 
     @cached_property
+    def _bytes(self) -> np.ndarray:
+        return self._file("groups.bin", "u1")
+
+    @cached_property
     def _groups(self) -> np.ndarray:
         groups = np.vstack([np.zeros((1, 3), np.int64), self._file("groups.i64", "<i8").reshape(-1, 3)])
-        whole = [self.shape[0], len(self._file("groups.bin", "u1"))]
+        whole = [self.shape[0], len(self._bytes)]
         if groups[-1, :2].tolist() != whole or (np.diff(groups[:, :2], axis=0) < 0).any() or groups.min() < 0:
             raise self._torn("ends of groups that do not increase")
         return groups
@@ -161,7 +157,7 @@ class Matrix:
         if self.encoding == "hot":
             at, ids, codes = places, self._ids, self._codes
         else:
-            at, ids, codes = self._unpack(rows, lengths, room)
+            at, ids, codes = self._unpack(rows)
         column, sort = self._columns(columns)
         indices, data = (
             (out or Buffers()).room(room, dtype) if out else (np.empty(room, np.int32), np.empty(room, dtype))
@@ -207,50 +203,33 @@ class Matrix:
             raise GenesError("a feature was asked for twice.")
         return column, bool((np.diff(columns) < 0).any())
 
-    def _unpack(self, rows: np.ndarray, lengths: np.ndarray, room: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return where each row starts, and ids and codes of just these rows, one after the other."""
-        at = np.cumsum(lengths) - lengths
-        ids = np.empty(room, TYPES[self._record["ids"]])
-        codes = np.empty(room, TYPES[self._record["values"]])
-        group = np.searchsorted(self.groups, rows, side="right") - 1
-        by_group = np.argsort(group, kind="stable")
-        for members in np.split(by_group, np.flatnonzero(np.diff(group[by_group])) + 1) if len(rows) else []:
-            number = int(group[members[0]])
-            group_ids, group_codes = self._group(number)
-            base = self.indptr[self.groups[number]]
-            for k in members.tolist():
-                first, n, to = int(self.indptr[rows[k]] - base), int(lengths[k]), int(at[k])
-                ids[to : to + n] = group_ids[first : first + n]
-                codes[to : to + n] = group_codes[first : first + n]
-        return at, frozen(ids), frozen(codes)
-
-    def _group(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return ids and codes of a group of rows."""
-        with self._lock:
-            if number in self._unpacked:
-                return self._unpacked[number]
+    def _unpack(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return where each row starts, and ids and codes of just these rows, each once and in increasing order."""
         from cellzoo.converters.store import kernels
 
-        (first, start, _), (last, stop, gap_bytes) = self._groups[number : number + 2].tolist()
-        ends = self.indptr[first : last + 1] - self.indptr[first]
+        unique, place = np.unique(rows, return_inverse=True)
+        ends = np.concatenate([[0], np.cumsum(self.indptr[unique + 1] - self.indptr[unique])])
         values = TYPES[self._record["values"]]
-        width = np.dtype(values).itemsize
-        raw = self._decompressed(start, stop, gap_bytes + int(ends[-1]) * width)
-        codes = np.ascontiguousarray(raw[gap_bytes:].reshape(width, -1).T).reshape(-1).view(values)
-        ids, sorted_codes = np.empty(len(codes), TYPES[self._record["ids"]]), np.empty(len(codes), values)
-        lengths = np.diff(ends)
-        if found := kernels.unpack(lengths, ends[:-1], raw[:gap_bytes], codes, self.order, ids, sorted_codes):
-            raise self._torn(FAULTS[found])
-        with self._lock:
-            while len(self._unpacked) >= KEPT:
-                del self._unpacked[next(iter(self._unpacked))]
-            self._unpacked[number] = ids, sorted_codes
-        return ids, sorted_codes
+        ids, codes = np.empty(ends[-1], TYPES[self._record["ids"]]), np.empty(ends[-1], values)
+        group = np.searchsorted(self.groups, unique, side="right") - 1
+        cuts = [*np.flatnonzero(np.diff(group, prepend=-1)).tolist(), len(unique)]
+        for a, b in pairwise(cuts):
+            (first, start, _), (last, stop, gap_bytes) = self._groups[group[a] : group[a] + 2].tolist()
+            inside = self.indptr[first : last + 1]
+            raw = self._decompressed(start, stop, gap_bytes + int(inside[-1] - inside[0]) * codes.itemsize)
+            packed = np.ascontiguousarray(raw[gap_bytes:].reshape(codes.itemsize, -1).T).reshape(-1).view(values)
+            mine = slice(ends[a], ends[b])
+            wanted = unique[a:b] - first
+            if found := kernels.unpack(
+                *(inside, wanted, raw[:gap_bytes], frozen(packed), self.shape[1], ids[mine], codes[mine])
+            ):
+                raise self._torn(FAULTS[found])
+        return ends[place], frozen(ids), frozen(codes)
 
     def _decompressed(self, start: int, stop: int, size: int) -> np.ndarray:
         import pyarrow as pa
 
-        content = self._file("groups.bin", "u1")[start:stop]
+        content = self._bytes[start:stop]
         if not size:
             return np.empty(0, np.uint8)
         try:

@@ -10,12 +10,12 @@ import scipy.sparse as sp
 
 from cellzoo.converters.rows import Rows, blocks
 from cellzoo.converters.store.layout import Files, State, named
-from cellzoo.converters.store.matrix import TYPES, codec, groups_of, ranked, sentinel
+from cellzoo.converters.store.matrix import TYPES, codec, groups_of, sentinel
 from cellzoo.errors import CountsError, InputError
 
-GROUP_VALUES, GROUP_ROWS = 2**19, 2**16
-"""Values, and cells at most, in a packed group: 256 KB and more on the disk."""
-LOOKS, LOOK_CELLS = 8, 512
+GROUP_VALUES, GROUP_ROWS = 2**16, 2**16
+"""Values, and cells at most, in a packed group: all that has to be unpacked for one cell that is read alone."""
+LOOKS, LOOK_CELLS = 8, 128
 """Stretches of the first data set that are looked at to choose types and the order of features, and their cells."""
 MANY = 1 / 16
 """Share of values above 254 from which two bytes for each are smaller than a side list."""
@@ -149,15 +149,12 @@ class MatrixWriter:
         from cellzoo.converters.store import kernels
 
         folder = self.record["folder"]
-        rank = np.empty(self.features, np.int32)
-        rank[ranked(self.record["order"], self.features)] = np.arange(self.features, dtype=np.int32)
         row = self.record["rows"]
         for start, stop in cuts:
             a, b = int(ends[start]), int(ends[stop])
             gaps = np.empty(b - a + (stop - start) * (self.features // kernels.LONG_GAP + 1), np.uint8)
-            packed = np.empty(b - a, codes.dtype)
-            used = kernels.pack(ends[start : stop + 1] - a, ids[a:b], codes[a:b], rank, gaps, packed)
-            turned = packed.view(np.uint8).reshape(-1, packed.itemsize).T  # high bytes together: they compress
+            used = kernels.pack(ends[start : stop + 1] - a, ids[a:b], gaps)
+            turned = codes[a:b].view(np.uint8).reshape(-1, codes.itemsize).T  # high bytes together: they compress
             raw = np.concatenate([gaps[:used], turned.reshape(-1)])
             if len(raw):
                 content = codec(self.record["codec"]).compress(raw, asbytes=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,15 +15,14 @@ import pandas as pd
 import scipy.sparse as sp
 
 from cellzoo.converters.celldata import CellData, Raw
+from cellzoo.converters.fetch import Progress
 from cellzoo.converters.rows import Rows
 from cellzoo.converters.store import blobs
 from cellzoo.converters.store.cells import Obs, Obsm
 from cellzoo.converters.store.columns import INDEX, Strip, joined
-from cellzoo.converters.store.layout import MANIFEST, check_sizes, digest, present, read_state
+from cellzoo.converters.store.layout import MANIFEST, check_sizes, digest, present, read_lines, read_state
 from cellzoo.converters.store.matrix import Buffers, Matrix, StoreRows
 from cellzoo.errors import Finding, GenesError, IntegrityError, NotFoundError
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -176,12 +175,12 @@ class Store:
 
     def _space_names(self, space: str) -> list[str]:
         record = self._manifest["spaces"][space]
-        lines = (self.path / record["file"]).read_bytes()[: self._files[record["file"]]["bytes"]].splitlines()
-        if len(lines) != record["features"]:
+        names = read_lines(self.path, record["file"], self._files[record["file"]]["bytes"])
+        if len(names) != record["features"]:
             raise IntegrityError(
-                f"{self.path / record['file']}: has {len(lines)} names, expected {record['features']}."
+                f"{self.path / record['file']}: has {len(names)} names, expected {record['features']}."
             )
-        return [json.loads(line) for line in lines]
+        return names
 
     def feature_type(self, layer: str = "X") -> str:
         """Return what the features of a matrix are: gene, protein, peak."""

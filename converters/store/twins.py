@@ -15,33 +15,23 @@ def encode(values: np.ndarray, sentinel: int, dtype: str) -> tuple[np.ndarray, n
     return codes, np.flatnonzero(~fits), values[~fits].astype(np.float64)
 
 
-def pack(indptr: np.ndarray, ids: np.ndarray, codes: np.ndarray, rank: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return gaps as bytes and codes of rows whose values were put in the order of ``rank``."""
+def pack(indptr: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """Return the gaps between the ids of each row as bytes."""
     gaps: list[int] = []
-    packed = [codes[:0]]
     for first, last in zip(indptr[:-1], indptr[1:], strict=True):
-        keys = rank[ids[first:last]]
-        order = np.argsort(keys)
-        packed.append(codes[first:last][order])
-        for gap in (np.diff(keys[order], prepend=-1) - 1).tolist():
+        for gap in (np.diff(ids[first:last].astype(np.int64), prepend=-1) - 1).tolist():
             gaps += [LONG_GAP] * (gap // LONG_GAP) + [gap % LONG_GAP]
-    return np.array(gaps, np.uint8), np.concatenate(packed)
+    return np.array(gaps, np.uint8)
 
 
-def unpack(
-    lengths: np.ndarray, gaps: np.ndarray, packed: np.ndarray, order: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return ids, increasing in each row, and codes."""
+def unpack(ends: np.ndarray, wanted: np.ndarray, gaps: np.ndarray, packed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return ids and codes of some rows of a group, one after the other."""
     counted = np.add.accumulate(gaps, dtype=np.int64)[gaps < LONG_GAP]  # what one gap and all before it span
-    ids, codes, first = [order[:0]], [packed[:0]], 0
-    for length in lengths.tolist():
-        last = first + length
-        before = counted[first - 1] if first else 0
-        features = order[counted[first:last] - before + np.arange(length)]
-        by_feature = np.argsort(features)
-        ids.append(features[by_feature])
-        codes.append(packed[first:last][by_feature])
-        first = last
+    ids, codes = [np.empty(0, np.int64)], [packed[:0]]
+    for row in wanted:
+        first, last = ends[row : row + 2] - ends[0]
+        ids.append(counted[first:last] - (counted[first - 1] if first else 0) + np.arange(last - first))
+        codes.append(packed[first:last])
     return np.concatenate(ids), np.concatenate(codes)
 
 

@@ -14,6 +14,7 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from cellzoo.converters.celldata import CellData
+from cellzoo.converters.fetch import Progress
 from cellzoo.converters.rows import Rows
 from cellzoo.converters.store import blobs
 from cellzoo.converters.store.columns import INDEX, ColumnWriter
@@ -26,6 +27,7 @@ from cellzoo.converters.store.layout import (
     digest,
     empty_state,
     named,
+    read_lines,
     read_state,
     write_state,
 )
@@ -34,7 +36,6 @@ from cellzoo.converters.store.matrixwriter import MatrixWriter
 from cellzoo.converters.store.store import Store
 from cellzoo.errors import CellzooError, GenesError, InputError, NotFoundError, WorldError
 
-Progress = Callable[[str, int, int], None]
 Encoding = Literal["hot", "packed"]
 Codec = Literal["zstd", "lz4"]
 Values = Literal["u8", "u16", "f32", "f64"]
@@ -187,7 +188,7 @@ class StoreWriter:
             working["spaces"][space] = {"type": kind, "file": file, "features": 0}
             files.append(file, b"")
         record = working["spaces"][space]
-        known = feature_names(self.path, record, files.lengths)
+        known = read_lines(self.path, record["file"], files.lengths.get(record["file"], 0))
         if known == names:
             return None
         lookup = {name: column for column, name in enumerate(known)}
@@ -262,14 +263,6 @@ def _rest(data: CellData, dense: set[str]) -> dict[str, Any]:
             kept |= {"obs": part.obs}
         rest[space] = kept
     return rest
-
-
-def feature_names(path: Path, record: dict[str, Any], lengths: dict[str, int]) -> list[str]:
-    """Return the names of the features of a space."""
-    if not lengths.get(record["file"]):
-        return []
-    with (path / record["file"]).open("rb") as stream:
-        return [json.loads(line) for line in stream.read(lengths[record["file"]]).splitlines()]
 
 
 def _locked(path: Path) -> FileLock:

@@ -10,7 +10,7 @@ import numpy as np
 from cellzoo.converters.validate.context import Context, is_below
 from cellzoo.converters.validate.file import Column
 from cellzoo.registry.fields import (
-    FIELD_ROOTS,
+    CELL_TERMS,
     NOT_APPLICABLE,
     PLAIN_COLUMNS,
     SUSPENSION_TYPES,
@@ -19,7 +19,6 @@ from cellzoo.registry.fields import (
     id_column,
 )
 
-FIELDS = tuple(field for field in FIELD_ROOTS if field not in ("organism", "cell_line"))
 MANY = 10
 """Wrong values of one column that are told one by one."""
 SUSPENSIONS: tuple[tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]], ...] = (
@@ -45,7 +44,7 @@ SUSPENSIONS: tuple[tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]], ...
 def check_cells(context: Context) -> None:
     """Find what is wrong with the curated columns of obs."""
     obs, report = context.obs, context.report
-    for name in (*map(id_column, FIELDS), *PLAIN_COLUMNS):
+    for name in (*map(id_column, CELL_TERMS), *PLAIN_COLUMNS):
         if name in obs:
             continue
         if name == id_column("cell_type") and context.has_conditions:
@@ -58,7 +57,7 @@ def check_cells(context: Context) -> None:
     _check_primary(context)
     for name in ("tissue_type", "suspension_type", "donor_id"):
         _check_plain(context, name)
-    for field in FIELDS:
+    for field in CELL_TERMS:
         _check_terms(context, field)
     _check_lines(context)
     _check_suspension(context)

@@ -15,9 +15,8 @@ from cellzoo.converters.validate.matrices import check_matrices
 from cellzoo.converters.validate.metadata import check_arrays, check_uns
 from cellzoo.converters.validate.perturbation import check_perturbations
 from cellzoo.converters.validate.spatial import check_spatial
-from cellzoo.errors import InputError
 from cellzoo.registry.fields import ORGANISM_KEY
-from cellzoo.registry.pins import PINS, SCHEMA
+from cellzoo.registry.pins import SCHEMA, schema_version
 
 PARTS = ("X", "obs", "var", "raw", "layers", "obsm", "varm", "obsp", "varp", "uns")
 RULES = (
@@ -32,10 +31,11 @@ def validate(
     """Return all that is wrong with a file by one version of the schema; no error means that it is valid.
 
     The matrices are read once, a few megabytes at a time. With `ignore_labels` the columns may be there that the
-    portal adds, with None in a file that says the schema version, as published ones do; with `pre_analysis` the file has no cell types and may have no embedding.
-    InputError for a schema other than 7.1 and 7.0. What cannot be read is a finding.
+    portal adds, with None in a file that says the schema version, as published ones do; with `pre_analysis` the file
+    has no cell types and may have no embedding. InputError for a schema other than 7.1 and 7.0. What cannot be
+    read is a finding.
     """
-    schema = _known(schema)
+    schema = schema_version(schema)
     report = Report(path)
     try:
         with h5py.File(path) as file:
@@ -50,13 +50,6 @@ def validate(
     except (OSError, LookupError, RuntimeError, ValueError, TypeError, AttributeError) as error:  # all of them by h5py
         report.add("CXG002", "file", f"cannot be read: {error}.")
     return report.findings
-
-
-def _known(schema: str) -> str:
-    for known in PINS:
-        if schema in (known, known.removesuffix(".0")):
-            return known
-    raise InputError(f"schema {schema!r}: expected one of {', '.join(known.removesuffix('.0') for known in PINS)}.")
 
 
 def _check_form(file: h5py.File, report: Report) -> bool:

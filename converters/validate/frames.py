@@ -7,21 +7,27 @@ from numpy.typing import NDArray
 
 from cellzoo.converters.validate.context import Context
 from cellzoo.converters.validate.file import Column, Frame
-from cellzoo.registry.fields import id_column
+from cellzoo.registry.fields import (
+    CELL_TERMS,
+    CONDITION,
+    DEPRECATED_COLUMNS,
+    FEATURE_LABELS,
+    KINDS_OF_PERTURBATION,
+    OBSERVATION_JOINID,
+)
 from cellzoo.registry.genetable import are_features, bare, organism_of_id
 
-LABELS = ("cell_type", "assay", "disease", "sex", "tissue", "self_reported_ethnicity", "development_stage")
-JOIN = "observation_joinid"
-CONDITION_LABELS = ("experimental_condition", "perturbation_types")
-FEATURE_LABELS = tuple(f"feature_{name}" for name in ("name", "reference", "biotype", "length", "type"))
-DEPRECATED = ("ethnicity", id_column("ethnicity"), "organism", id_column("organism"))
 FEW = 20_000
 
 
 def check_frames(context: Context) -> None:
     """Find what is wrong with the columns and indices of obs, var and raw.var, whatever they mean."""
     labels = {
-        "obs": (*LABELS, JOIN, *(CONDITION_LABELS if context.has_conditions else ())),
+        "obs": (
+            *CELL_TERMS,
+            OBSERVATION_JOINID,
+            *((CONDITION, KINDS_OF_PERTURBATION) if context.has_conditions else ()),
+        ),
         **dict.fromkeys(("var", "raw.var"), FEATURE_LABELS),
     }
     for frame in context.frames:
@@ -37,7 +43,7 @@ def check_frames(context: Context) -> None:
                 report.add("CXG123", place, "the name starts with '__'.")
             if name in labels[frame.name] and not context.ignore_labels:
                 report.add("CXG121", place, "is a label that the portal writes.")
-            if frame.name == "obs" and name in DEPRECATED:
+            if frame.name == "obs" and name in DEPRECATED_COLUMNS:
                 report.add("CXG122", place, "is deprecated.")
             if name in frame.columns:
                 _check_column(context, frame, frame.columns[name])

@@ -9,14 +9,8 @@ import numpy as np
 
 from cellzoo.converters.validate.context import Context
 from cellzoo.converters.validate.file import Array, Other, value
-from cellzoo.converters.validate.frames import LABELS
-from cellzoo.registry.fields import ORGANISM_KEY, allowed
+from cellzoo.registry.fields import CELL_TERMS, DEPRECATED_KEYS, ORGANISM_KEY, PRE_ANALYSIS, RESERVED_KEYS, allowed
 
-RESERVED = ("schema_version", "schema_reference", "citation", "organism")
-DEPRECATED = (
-    *("X_normalization", "default_field", "layer_descriptions", "tags", "version", "contributors", "preprint_doi"),
-    *("project_description", "project_links", "project_name", "publication_doi"),
-)
 PLAIN = re.compile(r"[a-zA-Z][a-zA-Z0-9_.-]*")
 HEX = re.compile(r"#[0-9a-fA-F]{6}")
 CSS4 = """
@@ -50,11 +44,11 @@ def check_uns(context: Context) -> None:
             report.add("CXG304", place, "is empty.")
         if key.startswith("__"):
             report.add("CXG123", place, "the name starts with '__'.")
-        if key in DEPRECATED:
+        if key in DEPRECATED_KEYS:
             report.add("CXG122", place, "is deprecated.")
         if key.endswith("_colors"):
             _check_colors(context, key, found)
-    reserved = (*RESERVED, *(("is_pre_analysis",) if context.has_conditions else ()))
+    reserved = (*RESERVED_KEYS, *((PRE_ANALYSIS,) if context.has_conditions else ()))
     for key in () if context.ignore_labels else reserved:
         if key in uns:
             report.add("CXG121", f"uns.{key}", "is written by the portal.")
@@ -119,7 +113,7 @@ def _check_colors(context: Context, key: str, found: Any) -> None:
     place, column = f"uns.{key}", key.replace("_colors", "")
     held = context.obs.columns.get(column)
     if held is None or held.kind != "category" or not held.used:
-        instead = f" Color {column}_ontology_term_id instead." if column in LABELS else ""
+        instead = f" Color {column}_ontology_term_id instead." if column in CELL_TERMS else ""
         context.report.add("CXG310", place, f"obs has no categorical column {column!r}.{instead}")
     elif not isinstance(found, Array) or found.flat_numbers:
         context.report.add("CXG310", place, f"is {_what(found)}, expected an array of colors.")

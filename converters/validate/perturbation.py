@@ -12,11 +12,21 @@ from cellzoo.converters.validate.context import Context
 from cellzoo.converters.validate.file import Column
 from cellzoo.converters.validate.frames import check_ids
 from cellzoo.converters.validate.metadata import check_text
-from cellzoo.registry.fields import DELIMITER, HUMAN, MOUSE, NOT_APPLICABLE, allowed, id_column
+from cellzoo.registry.fields import (
+    CONDITION,
+    DELIMITER,
+    FISH,
+    HUMAN,
+    MOUSE,
+    NOT_APPLICABLE,
+    PERTURBATION,
+    allowed,
+    id_column,
+)
 
-KEY, ID, STRATEGY = "genetic_perturbations", "genetic_perturbation_id", "genetic_perturbation_strategy"
-CONDITION = id_column("experimental_condition")
-ORGANISMS = (HUMAN, MOUSE, "NCBITaxon:7955")
+KEY, ID, STRATEGY = "genetic_perturbations", PERTURBATION, "genetic_perturbation_strategy"
+CONDITIONS = id_column(CONDITION)
+ORGANISMS = (HUMAN, MOUSE, FISH)
 NONE, CONTROL = "no perturbations", "control"
 STRATEGIES = (
     CONTROL,
@@ -68,10 +78,10 @@ def _check_presence(context: Context, known: bool, ids: bool, strategies: bool) 
 
 
 def _check_conditions(context: Context) -> None:
-    column = context.obs.columns.get(CONDITION)
+    column = context.obs.columns.get(CONDITIONS)
     if column is None:
         return
-    place = f"obs.{CONDITION}"
+    place = f"obs.{CONDITIONS}"
     check_missing(context, column)
     if not column.has_text:
         context.report.add("CXG102", place, f"holds {column.encoding or column.kind}, expected categories of text.")
@@ -79,7 +89,7 @@ def _check_conditions(context: Context) -> None:
     if column.used == [NOT_APPLICABLE] and not column.missing.any():
         context.report.add("CXG705", place, "is 'na' for all cells.")
     for term in column.used:
-        if wrong := allowed("experimental_condition", term, schema=context.schema):
+        if wrong := allowed(CONDITION, term, schema=context.schema):
             context.report.add("CXG104", place, wrong, context.obs.names, column.where(term))
 
 

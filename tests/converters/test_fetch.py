@@ -359,6 +359,12 @@ def test_a_file_of_this_machine_is_copied_into_the_cache_and_found_by_its_digest
     assert cached() == {path}
 
 
+def test_an_empty_file_of_this_machine_is_not_kept(tmp_path):
+    (tmp_path / "mine.bin").touch()
+    with pytest.raises(InputError, match=r"mine.bin: the file is empty\.$"):
+        keep(tmp_path / "mine.bin")
+
+
 def test_a_file_without_a_digest_is_not_fetched_for_use():
     with pytest.raises(InputError, match="x.h5ad: the card pins no sha256; only `cellzoo verify` fetches"):
         fetch(File(name="x.h5ad", url="https://example.org/x.h5ad"))

@@ -1,5 +1,6 @@
 """h5ad: what is written is what anndata reads, what anndata writes is what is opened, block by block."""
 
+import errno
 import subprocess
 import sys
 
@@ -11,8 +12,9 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
+from cellzoo.converters import transpose
 from cellzoo.converters.celldata import CellData, stack
-from cellzoo.converters.h5ad import open_h5ad, read_h5ad, write_h5ad
+from cellzoo.converters.h5ad import _Disk, open_h5ad, read_h5ad, write_h5ad
 from cellzoo.converters.rows import Mapped, Memory, Stored
 from cellzoo.errors import InputError, WorldError
 
@@ -174,6 +176,27 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("reader", [open_h5ad, read_h5ad])
+@pytest.mark.parametrize("kind", ["link", "storage", "view"])
+def test_a_file_that_takes_values_from_another_is_refused(adata, tmp_path, reader, kind):
+    adata.write_h5ad(tmp_path / "x.h5ad")
+    (tmp_path / "secret").write_bytes(b"12345678" * 300)
+    with h5py.File(tmp_path / "secret.h5", "w") as file:
+        file["secret"] = np.arange(300.0)
+    with h5py.File(tmp_path / "x.h5ad", "a") as file:
+        del file["obsm/X_umap"]
+        if kind == "link":
+            file["obsm/X_umap"] = h5py.ExternalLink(str(tmp_path / "secret.h5"), "secret")
+        elif kind == "storage":
+            file.create_dataset("obsm/X_umap", (300,), "f8", external=[(str(tmp_path / "secret"), 0, 2400)])
+        else:
+            layout = h5py.VirtualLayout(shape=(300,), dtype="f8")
+            layout[:] = h5py.VirtualSource(str(tmp_path / "secret.h5"), "secret", shape=(300,))
+            file.create_virtual_dataset("obsm/X_umap", layout)
+    with pytest.raises(InputError, match=r"X_umap: (is a link into another file|has its values in another file)"):
+        reader(tmp_path / "x.h5ad")
+
+
+@pytest.mark.parametrize("reader", [open_h5ad, read_h5ad])
 @pytest.mark.parametrize(("content", "message"), BROKEN.values(), ids=BROKEN.keys())
 def test_what_is_no_h5ad_is_said(adata, tmp_path, reader, content, message):
     path = tmp_path / "x.h5ad"
@@ -214,3 +237,26 @@ except Exception as error:
     assert done.returncode == WorldError.exit_code, f"not a crash of HDF5: {done.stderr}"
     assert done.stdout.endswith("y.h5ad: cannot be written: File too large. Choose another path.\n")
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_what_a_full_disk_did_not_take_is_read_back(tmp_path):
+    with _Disk(tmp_path / "x", "w+") as disk:
+        disk.write(b"abcd")
+        disk.failed = OSError(errno.ENOSPC, "No space left on device")
+        disk.seek(2)
+        assert disk.write(b"123456") == 6  # HDF5 goes on with what it has written, and crashes on anything else
+        disk.seek(1)
+        read = bytearray(9)
+        assert disk.readinto(read) == 7
+        assert read == b"b123456\0\0"
+
+
+def test_a_disk_that_is_full_while_columns_are_turned_is_no_damaged_file(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    anndata.AnnData(sp.csc_matrix(np.eye(20, dtype=np.float32))).write_h5ad(tmp_path / "columns.h5ad")
+    monkeypatch.setattr(transpose, "IN_MEMORY", 5)
+    monkeypatch.setattr("os.pwrite", full)
+    with pytest.raises(WorldError, match="No space left on device"):
+        open_h5ad(tmp_path / "columns.h5ad")

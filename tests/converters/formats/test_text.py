@@ -192,6 +192,18 @@ def test_a_sheet_of_excel_is_joined_by_name(join):
     assert ours.obs["age"].tolist() == [1, 0.5, 3]
 
 
+def test_a_field_without_an_end_is_refused(make_card, put):
+    with pytest.raises(InputError, match=r"^x.csv: cannot be read as a table: field larger than field limit"):
+        read_source(make_card(1, {"file": "x.csv"}, "table"), put({"x.csv": "\0" * 2**18}))
+
+
+def test_an_excel_file_is_read_under_the_name_of_its_sha256_as_the_cache_keeps_it(make_card, put):
+    files = put({"x.csv": ",g\n001,1\n", "obs.xlsx": book([["cell", "label"], ["001", "B"]])})
+    files["obs.xlsx"] = files["obs.xlsx"].rename(files["obs.xlsx"].with_name("8ea067826f9e"))
+    card = make_card(1, {"file": "x.csv"}, "table", obs={"table": {"file": "obs.xlsx"}})
+    assert read_source(card, files).obs["label"].tolist() == ["B"]
+
+
 def test_a_sheet_and_a_column_of_excel_are_named(join):
     rows = [["label", "cell"], ["T", 2.0], ["X", "x"], ["B", "001"]]
     ours = join(book(rows, "b", ["empty"]), sheet="b", index="cell")

@@ -18,7 +18,7 @@ def matrices(draw, features=(1, 3, 64, 255, 256, 700)):
     """CSR with rows of any density, empty ones too, and values from 1 to beyond what any small type holds."""
     width, rows, seed = draw(st.sampled_from(features)), draw(st.integers(0, 6)), draw(st.integers(0, 2**32 - 1))
     rng = np.random.default_rng(seed)
-    there = rng.random((rows, width)) < rng.choice([0, 0.02, 0.3, 1], size=(rows, 1))
+    there = rng.random((rows, width)) < rng.choice([0, 0.002, 0.02, 0.3, 1], size=(rows, 1))
     large = rng.choice([1, 2, 254, 255, 256, 65_534, 65_535, 65_536, 2**24 + 1, 2**32, 2**40], size=there.shape)
     return sp.csr_matrix(np.where(there, large, 0).astype(np.float64))
 
@@ -88,24 +88,23 @@ def test_a_value_that_is_no_number_is_reported_with_its_place(value, values):
 
 
 @given(matrices(), st.sampled_from(["u8", "u16"]), st.randoms(use_true_random=False))
-def test_packing_is_that_of_numpy_and_unpacking_gives_it_back(matrix, values, random):
+def test_packing_is_that_of_numpy_and_unpacking_gives_any_rows_back(matrix, values, random):
     codes, *_ = encoded(matrix, values)
-    order = np.array(random.sample(range(matrix.shape[1]), matrix.shape[1]), np.int32)
-    rank = np.argsort(order).astype(np.int32)
     ids, indptr = matrix.indices.astype(np.uint16), matrix.indptr.astype(np.int64)
     gaps = np.empty(matrix.nnz + matrix.shape[0] * (matrix.shape[1] // 255 + 1), np.uint8)
-    packed = np.empty_like(codes)
-    gaps = gaps[: kernels.pack(indptr, ids, codes, rank, gaps, packed)]
-    for mine, twin in zip((gaps, packed), twins.pack(indptr, ids, codes, rank), strict=True):
-        np.testing.assert_array_equal(mine, twin)
-    lengths = np.diff(indptr)
-    back_ids, back = np.empty_like(ids), np.empty_like(codes)
-    assert kernels.unpack(lengths, indptr[:-1], gaps, packed, order, back_ids, back) == kernels.OK
-    for mine, twin, asked in zip(
-        (back_ids, back), twins.unpack(lengths, gaps, packed, order), (ids, codes), strict=True
+    gaps = frozen(gaps[: kernels.pack(indptr, ids, gaps)])
+    np.testing.assert_array_equal(gaps, twins.pack(indptr, ids))
+    wanted = np.sort(random.sample(range(matrix.shape[0]), random.randint(0, matrix.shape[0]))).astype(np.int64)
+    asked = matrix[wanted]
+    asked_codes = np.concatenate([codes[:0], *(codes[indptr[row] : indptr[row + 1]] for row in wanted)])
+    back_ids, back = np.empty(asked.nnz, np.uint16), np.empty(asked.nnz, codes.dtype)
+    ends = frozen(indptr + 10**10)  # as of a group far into a store
+    assert kernels.unpack(ends, wanted, gaps, frozen(codes), matrix.shape[1], back_ids, back) == kernels.OK
+    for mine, twin, want in zip(
+        (back_ids, back), twins.unpack(ends, wanted, gaps, codes), (asked.indices, asked_codes), strict=True
     ):
         np.testing.assert_array_equal(mine, twin)
-        np.testing.assert_array_equal(mine, asked)
+        np.testing.assert_array_equal(mine, want)
 
 
 @given(
@@ -127,6 +126,13 @@ def test_gathering_is_that_of_numpy_for_any_rows_and_columns(matrix, values, cha
     assert fault == kernels.OK
     assert found.has_canonical_format or pick == "any"
     np.testing.assert_allclose(found.toarray(), twins.gather(matrix, rows, normalize, log1p, columns), rtol=1e-12)
+
+
+@given(matrices())
+def test_a_dense_batch_is_that_of_scipy_in_memory_that_was_used(matrix):
+    out = np.full(matrix.shape, 7.0)
+    kernels.dense(matrix.indptr, matrix.indices, matrix.data, out)
+    np.testing.assert_array_equal(out, matrix.toarray())
 
 
 def test_ids_of_more_than_65536_features_are_gathered():
@@ -166,10 +172,14 @@ def test_an_altered_row_is_reported_and_never_read_beyond(part, place, value, fa
     ],
 )
 def test_an_altered_group_is_reported_and_never_read_beyond(gaps, fault):
-    lengths, order = np.array([1, 2]), np.arange(4, dtype=np.int32)
     found = kernels.unpack(
-        *(lengths, np.array([0, 1]), np.array(gaps, np.uint8), np.ones(3, np.uint8), order),
-        *(np.empty(3, np.uint16), np.empty(3, np.uint8)),
+        *(
+            frozen(np.array([0, 1, 3])),
+            np.array([0, 1]),
+            frozen(np.array(gaps, np.uint8)),
+            frozen(np.ones(3, np.uint8)),
+        ),
+        *(4, np.empty(3, np.uint16), np.empty(3, np.uint8)),
     )
     assert found == fault
 

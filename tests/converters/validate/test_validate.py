@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from itertools import pairwise
 
 import h5py
 import numpy as np
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from cellzoo.commands.validate import validate as command
 from cellzoo.converters.validate.check import validate
 from cellzoo.converters.validate.codes import CODES
-from cellzoo.converters.validate.matrices import VALUES, Matrix, Summary
+from cellzoo.converters.validate.matrices import VALUES, Matrix, Summary, _beside
 from cellzoo.errors import InputError
 
 
@@ -166,11 +167,7 @@ def test_one_pass_over_a_matrix_tells_what_numpy_tells(tmp_path_factory, rows, d
         if dense:
             node = opened.create_dataset("X", data=counts)
         else:
-            csr = sp.csr_matrix(counts)
-            node = opened.create_group("X")
-            node.attrs.update({"encoding-type": "csr_matrix", "shape": counts.shape})
-            for part in ("data", "indices", "indptr"):
-                node[part] = getattr(csr, part)
+            node = stored(opened.create_group("X"), sp.csr_matrix(counts)).node
         told = Summary(Matrix("X", node), counts=True)
     same = (told.digests[:, None] == told.digests[None]).tolist()
     assert same == (counts[:, None] == counts[None]).all(axis=2).tolist()
@@ -179,24 +176,64 @@ def test_one_pass_over_a_matrix_tells_what_numpy_tells(tmp_path_factory, rows, d
     assert told.number == np.count_nonzero(counts)
 
 
-def test_cells_of_several_parts_are_compared(tmp_path):
+def stored(node, matrix, **options):
+    """Write a CSR matrix as AnnData does and return it as the validation sees it."""
+    node.attrs.update({"encoding-type": "csr_matrix", "shape": matrix.shape})
+    for part in ("data", "indices", "indptr"):
+        node.create_dataset(part, data=getattr(matrix, part), **options)
+    return Matrix(node.name, node)
+
+
+def test_cells_that_lie_in_several_parts_are_compared(tmp_path):
     cells = 40
-    counts = np.ones((cells, VALUES // 8), np.float32) + np.arange(cells)[:, None]
+    counts = np.ones((cells, VALUES // 8 + 100), np.float32) + np.arange(cells, dtype=np.float32)[:, None]
     counts[[7, 30]] = counts[[3, 39]]
-    counts[20] = -1.5
-    csr = sp.csr_matrix(counts)
+    counts[20], counts[25, -1] = -1.5, np.inf
     with h5py.File(tmp_path / "x.h5", "w") as opened:
-        node = opened.create_group("X")
-        node.attrs.update({"encoding-type": "csr_matrix", "shape": counts.shape})
-        for part in ("data", "indices", "indptr"):
-            node[part] = getattr(csr, part)
-        matrix = Matrix("X", node)
-        assert [(part.start, part.rows) for part in matrix.parts()] == [(start, 8) for start in range(0, cells, 8)]
+        matrix = stored(opened.create_group("X"), sp.csr_matrix(counts), compression="gzip")
+        parts = [part for stretch in matrix.stretches() for part in matrix.parts(*stretch, with_columns=True)]
+        assert all(one.start + len(one.ends) - 2 == other.start for one, other in pairwise(parts))
         told = Summary(matrix, counts=True)
     assert len(set(told.digests.tolist())) == cells - 2
     assert told.digests[7] == told.digests[3]
     assert told.digests[30] == told.digests[39]
     assert np.flatnonzero(told.wrong).tolist() == [20]
+    assert np.flatnonzero(told.infinite).tolist() == [25]
+
+
+@pytest.mark.parametrize("broken", [np.nan, np.inf, 1.5, -1, 2.0**40])
+def test_a_strange_value_elsewhere_does_not_hide_that_cells_are_alike(tmp_path, broken):
+    counts = np.ones((3 * VALUES // 1000, 1000), np.float32) + np.arange(3 * VALUES // 1000)[:, None]
+    counts[5, 0], counts[6, 0], counts[180] = broken, broken, counts[2]
+    counts[6, 1:] = counts[5, 1:]
+    with h5py.File(tmp_path / "x.h5", "w") as opened:
+        told = Summary(stored(opened.create_group("X"), sp.csr_matrix(counts.astype(np.float32))), counts=True)
+    _, first = np.unique(told.digests, return_index=True)
+    assert sorted({*range(len(counts))} - {*first.tolist()}) == [6, 180]
+
+
+@pytest.mark.parametrize(
+    ("change", "alike"),
+    [
+        pytest.param(lambda matrix: matrix, True, id="the same"),
+        pytest.param(lambda matrix: matrix.data.__setitem__(0, 0), True, id="a zero that is stored"),
+        pytest.param(lambda matrix: matrix.data.__setitem__(1, np.nan), True, id="a broken value"),
+        pytest.param(lambda matrix: matrix.indices.__setitem__(0, 0), False, id="another column"),
+    ],
+)
+@pytest.mark.parametrize("zero", [5, 0], ids=["", "a zero among the counts"])
+def test_columns_that_are_those_of_the_counts_are_not_read_and_the_summary_is_the_same(tmp_path, change, alike, zero):
+    counts = sp.csr_matrix(np.diag(np.arange(1, 6, dtype=np.float32))[:, [4, 0, 1, 2, 3]])
+    values = counts.copy()
+    change(values)
+    counts.data[4] = zero
+    with h5py.File(tmp_path / "x.h5", "w") as opened:
+        raw = stored(opened.create_group("raw"), counts, compression="gzip")
+        matrix = stored(opened.create_group("X"), values, compression="gzip")
+        assert matrix.is_alike(raw) == alike
+        told, expected = _beside(matrix, raw, Summary(raw, counts=True)), Summary(matrix, counts=False)
+    for name in ("number", "seen", "filled", "infinite"):
+        assert np.array_equal(getattr(told, name), getattr(expected, name)), name
 
 
 def test_nothing_heavy_is_imported():
