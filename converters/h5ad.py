@@ -41,6 +41,7 @@ def read_h5ad(path: Path) -> anndata.AnnData:
     with _reading(path):
         with h5py.File(path) as file:
             check_own(file)
+            _check_anndata(file, path)
         return anndata.read_h5ad(path)
 
 
@@ -53,6 +54,7 @@ def open_h5ad(path: Path) -> CellData:
 
     with _reading(path), h5py.File(path) as file:
         check_own(file)
+        _check_anndata(file, path)
         if isinstance(file.get("obs"), h5py.Group) and isinstance(file.get("var"), h5py.Group):
             return open_group(path, file)
     return CellData.of(read_h5ad(path))
@@ -70,6 +72,12 @@ def check_own(file: h5py.File) -> None:
         node = file[name] if isinstance(link, h5py.HardLink) else None
         if isinstance(node, h5py.Dataset) and (node.external or node.is_virtual):
             raise InputError(f"{name}: has its values in another file. Copy them into this one.")
+
+
+def _check_anndata(file: h5py.File, path: Path) -> None:
+    if missing := {"obs", "var"} - set(file):
+        message = f"is HDF5 but no AnnData: it has no {' and no '.join(sorted(missing))}, only {sorted(file)[:10]}"
+        raise InputError(f"{path}: {message}.")
 
 
 def open_group(path: Path, group: h5py.Group, matrix: Callable[[Path, Any], Rows] | None = None) -> CellData:
@@ -115,7 +123,7 @@ def stored(path: Path, node: h5py.Group | h5py.Dataset) -> Rows:
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
     if not path.is_file():
-        raise InputError(f"{path}: there is no such file.")
+        raise InputError(f"{path}: {'is a folder, expected a file' if path.is_dir() else 'there is no such file'}.")
     with path.open("rb") as stream:
         head = stream.read(8)
     if head != HDF5:

@@ -159,5 +159,10 @@ class Selection(Mapping[str, D_co]):
         """Stream every data set into a training store and return it; memory stays constant, a killed run resumes."""
         from cellzoo.converters.store import build
 
+        organisms = sorted({label for record in self.records for label in record.labels.get("organism", ())})
+        if len(organisms) > 1:
+            raise InputError(
+                f"a store has one gene space, these data sets are of {', '.join(organisms)}: choose by organism."
+            )
         items = [(data.id, data.digest, lambda data=data: data.open(space, progress)) for data in self.values()]
         return build(Path(path), items, progress)

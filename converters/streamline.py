@@ -19,6 +19,7 @@ from cellzoo import __version__
 from cellzoo.converters.celldata import CellData
 from cellzoo.converters.counts import MAX_EXACT, counted, recover
 from cellzoo.converters.formats.features import split_features
+from cellzoo.converters.formats.members import MEMBER
 from cellzoo.converters.rows import Mapped, Rows
 from cellzoo.converters.terms import cells_in_terms, column_of, columns_of
 from cellzoo.errors import CountsError, GenesError, InputError
@@ -84,7 +85,8 @@ def _genes(source: CellData, card: ReadableCard, space: GeneSpace) -> _Genes:
     mapping = map_genes(names, str(card.cells.organism.term), space)
     measured = mapping.measured
     if not measured.any():
-        raise GenesError(f"{card.id}: none of {len(names)} gene names is in {space.name}, for example {names[:3]}.")
+        none = f"{card.id}: none of {len(names)} gene names is in {space.name}, for example {names[:3]}."
+        raise GenesError(f"{none} Check genes, and the orientation of the matrix.")
     seen = _Totals(mapping.position >= 0, source.n_obs)
     counts = raw_counts(source, card, seen.see)
     roles = {name: role for role, name in card.layers.model_dump(exclude={"counts"}, exclude_none=True).items()}
@@ -238,6 +240,7 @@ def _left_out(source: CellData, card: ReadableCard) -> dict[str, list[str]]:
     said = [field for name in Cells.model_fields if (field := getattr(card.cells, name)) is not None]
     used = {column for field in said for column in columns_of(field)}
     used |= set(card.spatial.model_dump(exclude_none=True).values()) if card.spatial else set()
+    used |= {MEMBER} if "*" in (card.read.matrix.member or "") else set()
     return {
         "columns_left_out": sorted(str(column) for column in source.obs if column not in used),
         "uns_left_out": sorted(key for key in source.uns if key not in {"spatial"}),

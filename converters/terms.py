@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from cellzoo.converters.formats.members import MEMBER
 from cellzoo.errors import CardError, Finding, InputError, NotFoundError
 from cellzoo.registry.cards import LabelMap
 from cellzoo.registry.cells import Cells, TermField, ValueField
@@ -46,6 +47,8 @@ def cells_in_terms(source: pd.DataFrame, card: ReadableCard, maps: Mapping[str, 
     for name in PLACES:
         if card.spatial and (column := getattr(card.spatial, name)):
             obs[name] = column_of(source, card, "spatial", column).to_numpy(dtype=np.int64)
+    if MEMBER in source and "*" in (card.read.matrix.member or ""):
+        obs[MEMBER] = pd.Categorical(source[MEMBER])
     obs["is_primary_data"] = card.primary_data
     obs["dataset_id"] = pd.Categorical([card.id] * len(obs))
     obs["study"] = pd.Categorical([card.study.id] * len(obs))

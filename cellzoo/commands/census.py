@@ -14,6 +14,7 @@ import click
 from cellzoo.commands.data import filters, listed, sources
 from cellzoo.commands.shared import Command, FileIn, Group, Words, json_option, pairs, registry_option, show_findings
 from cellzoo.console import bars, say, sized, table
+from cellzoo.errors import CellzooError
 
 if TYPE_CHECKING:
     from cellzoo.converters.celldata import CellData
@@ -111,12 +112,15 @@ def export(
     from cellzoo.converters.census.export import export as write
 
     zoo, names = sources(source, wanted, registry)
+    codes: list[int] = []
     with bars() as progress:
-        made = write(out, _given(zoo, names, genes), progress)
+        made = write(out, _given(zoo, names, genes, codes), progress)
     for name, reasons in made.left_out.items():
         left = ", ".join(f"{number:,} {reason}" for reason, number in sorted(reasons.items()))
         say(f"{name}: {made.cells.get(name, 0):,} cells" + (f"; left out: {left}" if left else ""))
     click.echo(made.path)
+    if codes:
+        sys.exit(max(codes))
 
 
 @census.command(cls=Command)
@@ -135,18 +139,26 @@ def check(where: str, structure: bool, config: dict[str, str], as_json: bool) ->
         sys.exit(1)
 
 
-def _given(zoo: Zoo, names: list[str], genes: str | None) -> Iterator[tuple[str, Mapping[str, str], CellData]]:
+def _given(
+    zoo: Zoo, names: list[str], genes: str | None, codes: list[int]
+) -> Iterator[tuple[str, Mapping[str, str], CellData]]:
     """Yield id, what is said about it, and data of h5ad files and data sets of the registry, one at a time."""
     from cellzoo.converters.h5ad import open_h5ad
 
     for name in names:
-        if Path(name).suffix == ".h5ad":
-            yield Path(name).stem, {}, open_h5ad(Path(name))
+        try:
+            if Path(name).suffix == ".h5ad":
+                given: tuple[str, Mapping[str, str], CellData] = Path(name).stem, {}, open_h5ad(Path(name))
+            else:
+                one = zoo[name]
+                study = one.card.study
+                said = {"collection_doi_label": f"{study.authors} ({study.year})", "collection_name": one.card.title}
+                given = one.id, said, one.open(genes)
+        except CellzooError as error:  # one that cannot be had never stops the others
+            click.echo(f"Error: {name}: {error}", err=True)
+            codes.append(error.exit_code)
             continue
-        one = zoo[name]
-        study = one.card.study
-        said = {"collection_doi_label": f"{study.authors} ({study.year})", "collection_name": one.card.title}
-        yield one.id, said, one.open(genes)
+        yield given
 
 
 def _say(selection: CensusSelection) -> None:

@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 @click.command(cls=Command)
 @click.argument("source", metavar="IN.h5ad", type=FileIn)
 @click.option("-o", "--out", type=FileIn, required=True, help="The h5ad to write.")
-@click.option("--to", "target", type=click.Choice(["cellxgene", "sfaira"]), required=True, help="The schema to write.")
+@click.option(
+    "--to",
+    "target",
+    type=click.Choice(["cellxgene", "sfaira", "streamlined"]),
+    required=True,
+    help="The schema to write.",
+)
 @click.option(
     "--version",
     type=click.Choice(["7.1", "7.0"]),
@@ -49,7 +55,7 @@ def convert(  # noqa: PLR0913, PLR0917
     labels: bool | None,
     as_json: bool,
 ) -> None:
-    """Bring a CELLxGENE (5.3 to 7.1), sfaira or streamlined file to CELLxGENE or sfaira.
+    """Bring a CELLxGENE (5.3 to 7.1), sfaira or streamlined file into another of these forms.
 
     Nothing is lost: what the schema has no place for is carried in the file and returns on the way back. What is
     unknown stays unknown; where CELLxGENE does not allow that, the file is refused with everything that is missing, and

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import wraps
@@ -51,11 +52,18 @@ def demo(out: Path, study_split: bool) -> None:
     click.echo(page)
 
 
+def _once(_: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> str | None:
+    """Return what was said; saying it twice would have meant the last only."""
+    if len(texts) > 1:
+        raise click.BadParameter("is given twice; a term stands for all terms below it.", param=parameter)
+    return texts[0] if texts else None
+
+
 def filters(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command an option for each field of terms; it gets those that were used as ``wanted``."""
     for name in reversed(FILTERS):
         words = f"{name.replace('-', ' ').capitalize()}: id or label of a term."
-        command = click.option(f"--{name}", type=Words, help=words)(command)
+        command = click.option(f"--{name}", type=Words, multiple=True, callback=_once, help=words)(command)
 
     @wraps(command)
     def wrapped(**options: Any) -> None:
@@ -73,7 +81,12 @@ def sources(source: tuple[str, ...], wanted: dict[str, str], registry: tuple[str
     found = list(zoo.datasets(status="verified", **wanted)) if wanted else []
     if not source and not found:
         raise NotFoundError("no verified data set matches every filter; `cellzoo datasets` shows what there is.")
-    return zoo, list(dict.fromkeys([*source, *found]))
+    names = list(dict.fromkeys([*source, *found]))
+    ids = Counter(Path(name).stem if name.endswith(".h5ad") else name for name in names)
+    if twice := [name for name, times in ids.items() if times > 1]:
+        files = " and ".join(one for one in names if Path(one).stem == twice[0])
+        raise click.UsageError(f"{files} would both be called {twice[0]}; rename one of the files.")
+    return zoo, names
 
 
 @click.command(cls=Command)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -49,7 +50,7 @@ def build(
     from cellzoo.converters.store import build as build_store
 
     zoo, names = sources(source, wanted, registry)
-    codes = []
+    codes, is_new = [], not out.exists()
 
     def failed(dataset: str, error: CellzooError) -> None:
         click.echo(f"Error: {dataset}: {error}", err=True)
@@ -59,6 +60,9 @@ def build(
         options: dict[str, Any] = {"encoding": "packed", "codec": packed} if packed else {}
         items = _items(zoo, names, genes, failed)
         made = build_store(out, items, progress, failed, **options)
+    if is_new and codes and not made.datasets:
+        shutil.rmtree(out)  # ours, of this minute, and empty
+        sys.exit(max(codes))
     say(f"{len(made.datasets)} data sets, {made.shape[0]:,} cells x {made.shape[1]:,} features, {sized(made.bytes)}")
     click.echo(out)
     if codes:

@@ -25,7 +25,8 @@ def cells_of(name: str, data: CellData) -> pd.DataFrame:
     needed = [*map(id_column, CELL_TERMS), *PLAIN_COLUMNS]
     lost = [column for column in needed if column not in obs or obs[column].isna().any()]
     if lost:
-        raise InputError(f"{name}: obs needs {', '.join(lost)} for every cell. Streamline the data: `cellzoo get`.")
+        remedy = "Streamlined and CELLxGENE files have it: `cellzoo get`, `cellzoo convert`."
+        raise InputError(f"{name}: obs needs {', '.join(lost)} for every cell. {remedy}")
     if obs.index.has_duplicates:
         raise InputError(f"{name}: the cell {obs.index[obs.index.duplicated()][0]!r} is listed twice.")
     found: dict[str, Any] = {"dataset_id": pd.Categorical([name] * len(obs))}

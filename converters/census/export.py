@@ -94,7 +94,8 @@ class _Writer:
             raise InputError(f"{name}: is given twice. A data set has an id of its own in a Census.")
         taxon = str(data.uns.get(ORGANISM_KEY, ""))
         if not taxon:
-            raise InputError(f"{name}: uns has no {ORGANISM_KEY}. Streamline the data: `cellzoo get`.")
+            remedy = "Streamlined and CELLxGENE files have it: `cellzoo get`, `cellzoo convert`."
+            raise InputError(f"{name}: uns has no {ORGANISM_KEY}. {remedy}")
         organism = experiment_of(species(taxon))
         experiment = self.experiments.get(organism) or Experiment(self.folder / DATA / organism, species(taxon))
         before = experiment.cells

@@ -105,7 +105,8 @@ class StoreWriter:
             self.state, self.partial = journal["state"], journal["partial"]
         said = self.state["encoding"], self.state["codec"]
         if said != (encoding, codec):
-            raise InputError(f"{self.path}: is {' '.join(said)}; it cannot go on as {encoding} {codec}.")
+            ours, asked = (kind if kind == "hot" else f"{kind} with {how}" for kind, how in (said, (encoding, codec)))
+            raise InputError(f"{self.path}: is {ours}; it cannot go on as {asked}.")
         self._leftover = self.partial is not None
         Files(self.path, (self.partial or {"state": self.state})["state"]["lengths"]).cut()
 
@@ -196,9 +197,10 @@ class StoreWriter:
         if space == "" and known and (fresh or len(names) != len(known)):
             lost = len(set(known) - set(names))
             raise GenesError(
-                f"{where}: has {len(fresh)} features that the store does not have ({', '.join(fresh[:3])}) and "
-                f"lacks {lost} of the store's. "
-                "All data sets of a store have the same: bring them onto one gene space first."
+                f"{where}: lacks {lost} features of the store"
+                + (f" and has {len(fresh)} others ({', '.join(fresh[:3])})" if fresh else "")
+                + ". All data sets of a store have the same: bring them onto one gene space first; a CELLxGENE file "
+                "that cellzoo wrote has its own again after `cellzoo convert --to streamlined`."
             )
         lookup |= {name: len(known) + k for k, name in enumerate(fresh)}
         files.append(record["file"], b"".join(json.dumps(name, ensure_ascii=False).encode() + b"\n" for name in fresh))

@@ -170,7 +170,8 @@ def test_what_hdf5_cannot_hold_is_said_with_its_place(tmp_path):
 BROKEN = {
     "nothing there": (None, "there is no such file"),
     "a text": (b"barcode,gene\n", r"is not an h5ad file: it starts with b'barcode,'"),
-    "another HDF5": ("other", "cannot be read as h5ad"),
+    "another HDF5": ("other", r"is HDF5 but no AnnData: it has no obs and no var, only \['matrix'\]"),
+    "a folder": ("folder", "is a folder, expected a file"),
     "a truncated one": ("half", "The file may be truncated"),
 }
 
@@ -205,6 +206,8 @@ def test_what_is_no_h5ad_is_said(adata, tmp_path, reader, content, message):
     elif content == "other":
         with h5py.File(path, "w") as file:
             file["matrix"] = [1, 2]
+    elif content == "folder":
+        path.mkdir()
     elif content == "half":
         adata.write_h5ad(path)
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
