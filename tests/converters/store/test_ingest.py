@@ -318,7 +318,8 @@ def test_features_in_another_order_are_the_same_features(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("genes", "said"), [(["ENSG000", "other"], "1 features that the store does not have"), (["ENSG000"], "lacks 1")]
+    ("genes", "said"),
+    [(["ENSG000", "other"], "lacks 1 features of the store and has 1 others"), (["ENSG000"], "lacks 1")],
 )
 def test_other_features_are_refused(tmp_path, genes, said):
     with pytest.raises(GenesError, match=said):
@@ -376,7 +377,7 @@ def test_an_encoding_that_there_is_not_is_refused(tmp_path, options):
 
 def test_a_store_does_not_go_on_in_another_encoding(tmp_path):
     store_of(tmp_path / "s", data_of(np.eye(2)))
-    with pytest.raises(InputError, match="is hot zstd; it cannot go on as packed zstd"):
+    with pytest.raises(InputError, match="is hot; it cannot go on as packed with zstd"):
         store_of(tmp_path / "s", data_of(np.eye(2)), encoding="packed")
 
 
