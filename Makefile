@@ -19,7 +19,7 @@ demo: $(INSTALLED)  ## the whole story on packaged real data; ends with a page
 	$(BIN)/cellzoo demo -o demo
 
 test: $(INSTALLED) lint oracle  ## linters, types, and every test
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart 0
 
 oracle: $(INSTALLED)  ## the official CELLxGENE validator, in an environment of its own
 	$(BIN)/python -m cellzoo.ci.oracle $(ORACLE)
