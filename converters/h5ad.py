@@ -136,19 +136,38 @@ def _reading(path: Path) -> Iterator[None]:
 
 def write_h5ad(data: CellData, path: Path) -> Path:
     """Write data block by block, gzip-compressed, and return the path; with further modalities an h5mu is written."""
+    with _new_file(path, USER_BLOCK if data.modalities else None) as (file, disk):
+        if data.modalities:
+            _write_h5mu(data, file, disk.check)
+            file.close()
+            disk.seek(0)
+            disk.write(f"MuData (format-version={H5MU};creator=cellzoo;creator-version={__version__})".encode())
+        else:
+            write_group(data, file, disk.check)
+    return path
+
+
+def write_anndata(adata: anndata.AnnData, path: Path) -> Path:
+    """Write an AnnData in memory as it is, gzip-compressed, and return the path."""
+    from anndata.io import write_elem
+
+    adata.strings_to_categoricals()
+    if adata.raw is not None:
+        adata.strings_to_categoricals(adata.raw.var)
+    with _new_file(path) as (file, _):
+        write_elem(file, "/", adata, dataset_kwargs={"compression": "gzip"})
+    return path
+
+
+@contextmanager
+def _new_file(path: Path, user_block: int | None = None) -> Iterator[tuple[h5py.File, _Disk]]:
+    """Give an HDF5 file, and what it is written to, that is moved to ``path`` once it is whole."""
     import h5py
 
     with replacing(path) as temporary, _Disk(temporary, "w+") as disk:
-        with h5py.File(disk, "w", userblock_size=USER_BLOCK if data.modalities else None) as file:
-            if data.modalities:
-                _write_h5mu(data, file, disk.check)
-            else:
-                write_group(data, file, disk.check)
-        if data.modalities:
-            disk.seek(0)
-            disk.write(f"MuData (format-version={H5MU};creator=cellzoo;creator-version={__version__})".encode())
+        with h5py.File(disk, "w", userblock_size=user_block) as file:
+            yield file, disk
         disk.check()
-    return path
 
 
 class _Disk(io.FileIO):

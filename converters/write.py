@@ -7,13 +7,9 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from cellzoo import settings
 from cellzoo.errors import CellzooError, WorldError
-
-if TYPE_CHECKING:
-    import anndata
 
 
 @contextmanager
@@ -88,10 +84,3 @@ def check_writable(path: Path) -> None:
     folder = next(parent for parent in path.absolute().parents if parent.exists())
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise WorldError(f"{path}: cannot be written: {folder} is not a folder one may write to. Choose another path.")
-
-
-def write_h5ad(adata: anndata.AnnData, path: Path) -> Path:
-    """Write an AnnData as gzip h5ad and return the path."""
-    with replacing(path) as temporary:
-        adata.write_h5ad(temporary, compression="gzip")
-    return path

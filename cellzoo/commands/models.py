@@ -241,6 +241,6 @@ def _chosen(adata: anndata.AnnData, registry: tuple[str, ...], tissue: str | Non
 
 
 def _write(adata: anndata.AnnData, out: Path) -> None:
-    from cellzoo.converters.write import write_h5ad
+    from cellzoo.converters.h5ad import write_anndata
 
-    click.echo(write_h5ad(adata, out))
+    click.echo(write_anndata(adata, out))

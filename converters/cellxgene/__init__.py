@@ -2,7 +2,6 @@
 
 from cellzoo.converters.cellxgene.convert import (
     Report,
-    convert,
     converted,
     form,
     to_cellxgene,
@@ -11,4 +10,4 @@ from cellzoo.converters.cellxgene.convert import (
 )
 from cellzoo.converters.cellxgene.migrate import migrate
 
-__all__ = ["Report", "convert", "converted", "form", "migrate", "to_cellxgene", "to_sfaira", "to_streamlined"]
+__all__ = ["Report", "converted", "form", "migrate", "to_cellxgene", "to_sfaira", "to_streamlined"]

@@ -125,11 +125,6 @@ def to_streamlined(data: CellData) -> CellData:
     return converted(data, "streamlined")[0]
 
 
-def convert(data: CellData, schema: str) -> CellData:
-    """Return data in the form of a schema: cellxgene, sfaira or streamlined."""
-    return converted(data, schema)[0]
-
-
 def converted(  # noqa: PLR0913, PLR0917
     data: CellData,
     target: str,

@@ -14,7 +14,7 @@ import scipy.sparse as sp
 
 from cellzoo.converters import transpose
 from cellzoo.converters.celldata import CellData, stack
-from cellzoo.converters.h5ad import _Disk, open_h5ad, read_h5ad, write_h5ad
+from cellzoo.converters.h5ad import _Disk, open_h5ad, read_h5ad, write_anndata, write_h5ad
 from cellzoo.converters.rows import Mapped, Memory, Stored
 from cellzoo.errors import InputError, WorldError
 
@@ -82,6 +82,24 @@ def test_what_is_written_is_read_by_anndata_as_it_was(adata, tmp_path):
     write_h5ad(CellData.of(adata), tmp_path / "x.h5ad")
     same(anndata.read_h5ad(tmp_path / "x.h5ad"), adata)
     same(anndata.read_h5ad(tmp_path / "x.h5ad", backed="r").to_memory(), adata)
+
+
+def test_an_anndata_is_written_as_anndata_writes_it(adata, tmp_path):
+    adata.X = adata.X.toarray()
+    write_anndata(adata.copy(), tmp_path / "ours.h5ad")
+    adata.write_h5ad(tmp_path / "theirs.h5ad", compression="gzip")
+
+    def held(path):
+        """Return name -> attributes and values of everything in a file."""
+        with h5py.File(path) as file:
+            found = {"": dict(file.attrs)}
+            file.visititems(
+                lambda name, node: found.update({name: (dict(node.attrs), getattr(node, "compression", ""))})
+            )
+        return {name: str(said) for name, said in found.items()}
+
+    assert held(tmp_path / "ours.h5ad") == held(tmp_path / "theirs.h5ad")
+    np.testing.assert_array_equal(anndata.read_h5ad(tmp_path / "ours.h5ad").X, adata.X)
 
 
 def test_a_file_passes_through_without_being_in_memory(adata, tmp_path):
