@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 Form = Literal["csr", "torch_csr", "dense"]
 Matrix: TypeAlias = Any  # a scipy CSR matrix or a tensor, as the form says
+Numbered: TypeAlias = list[tuple[int, RowNumbers]]  # batches that are read at once: step and rows of each
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,17 @@ class Batch:
 class Recycler(Buffers):
     """Memory for batches that is used again once nobody holds what was in it: new memory costs more than the reading.
 
-    Unlike other `Buffers` it overwrites nothing that somebody may still look at, and serves many threads.
+    Unlike other `Buffers` it overwrites nothing that somebody may still look at, and serves many threads. After
+    `give_back` all of it is free all the same.
     """
 
     def __init__(self, most: int) -> None:
         self._most, self._blocks, self._lock = most, list[np.ndarray](), threading.Lock()
+        self._free: set[int] = set()
+
+    def give_back(self) -> None:
+        """Let all blocks be overwritten, whoever holds them."""
+        self._free = {id(block) for block in self._blocks}
 
     def room(self, values: int, dtype: np.dtype[Any]) -> tuple[np.ndarray, np.ndarray]:
         """Return memory for so many indices and values."""
@@ -69,10 +76,14 @@ class Recycler(Buffers):
     def take(self, values: int, dtype: np.dtype[Any]) -> np.ndarray:
         """Return memory for so many values of a type, with whatever was in it."""
         with self._lock:
-            idle = [k for k in range(len(self._blocks)) if sys.getrefcount(self._blocks[k]) == UNSHARED]
+            here = range(len(self._blocks))
+            idle = [
+                k for k in here if id(self._blocks[k]) in self._free or sys.getrefcount(self._blocks[k]) == UNSHARED
+            ]
             same = [k for k in idle if self._blocks[k].dtype == dtype]
             fitting = next((k for k in same if len(self._blocks[k]) >= values), None)
             if fitting is not None:
+                self._free.discard(id(self._blocks[fitting]))
                 return self._blocks[fitting][:values]
             if same:  # all too small
                 self._blocks.pop(same[0])
@@ -108,15 +119,17 @@ class Batches(IterableDataset[Batch]):
         values: Sequence[str] = (),
         rank: int | None = None,
         world: int | None = None,
-        prefetch: int = 1,
-        threads: int = 1,
+        threads: int | None = None,
+        reuse: bool = False,
     ) -> None:
         """Read the `layers` of the store as scipy CSR, as CSR tensors or as dense tensors (`form`).
 
         X can be scaled to a total of `normalize` a cell and put through `log1p`; other layers come as they are.
         `genes` restricts X and its layers. `obs` columns come as codes into `categories`, `values` columns as they
-        are. Of `world` processes this is number `rank`, by default as torch.distributed says. `threads` threads read
-        ahead, up to `prefetch` times as many batches as the plan reads at once; 0 reads when a batch is asked for.
+        are. Of `world` processes this is number `rank`, by default as torch.distributed says. `threads` read ahead, by
+        default one in a packed store and none in a hot one, whose batches are read in hardly more time than it takes to
+        hand them over. For a hot store larger than memory give several: the disk serves as many rows at once. With
+        `reuse` a batch is overwritten when the next is asked for, which saves a quarter of the time.
         """
         super().__init__()
         if form not in {"csr", "torch_csr", "dense"}:
@@ -130,7 +143,13 @@ class Batches(IterableDataset[Batch]):
         self.form, self.normalize, self.log1p, self.genes = form, normalize, log1p, genes
         self.layers = {name: store._named(name) for name in layers}
         self.obs, self.values = tuple(obs), tuple(values)
-        self.prefetch, self.threads = prefetch, max(threads, 1)
+        if threads is None:
+            threads = int(any(store.matrix(name).encoding == "packed" for name in self.layers.values()))
+        if threads < 0:
+            raise InputError(f"threads {threads}: expected at least 0.")
+        if reuse and threads:
+            raise InputError(f"reuse with {threads} threads: what they read ahead needs memory of its own; use 0.")
+        self.threads, self.reuse = threads, reuse
         self._memory = self._recycler()
         # In shared memory, so that set_epoch reaches the workers that are there already.
         self._place = torch.tensor([plan.epoch, plan.step], dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
@@ -163,31 +182,35 @@ class Batches(IterableDataset[Batch]):
         info = get_worker_info()
         epoch, _ = self._settle()
         left = self.plan.left(info.id, info.num_workers) if info else self.plan.left()
-        for batch in self._ahead(epoch, left):
+        together = iter(lambda: list(islice(left, self.plan.together)), [])
+        for batch in self._ahead(together, epoch) if self.threads else self._at_once(together, epoch):
             if info is None:
                 self.set_epoch(epoch, batch.state["step"])
             yield batch
         if info is None:
             self.set_epoch(epoch + 1)
 
-    def _ahead(self, epoch: int, left: Iterator[tuple[int, RowNumbers]]) -> Iterator[Batch]:
+    def _at_once(self, together: Iterator[Numbered], epoch: int) -> Iterator[Batch]:
+        """Yield the batches in order, each read when it is asked for."""
+        for some in together:
+            yield from self._read(some, epoch)
+            if self.reuse:
+                self._memory.give_back()
+
+    def _ahead(self, together: Iterator[Numbered], epoch: int) -> Iterator[Batch]:
         """Yield the batches in order while threads read those that follow, as many at once as the plan likes."""
         with ThreadPoolExecutor(self.threads, thread_name_prefix="batches") as pool:
             ahead: deque[Future[list[Batch]]] = deque()
-            together = iter(lambda: list(islice(left, self.plan.together)), [])
 
             def begin(most: int) -> None:
                 ahead.extend(pool.submit(self._read, some, epoch) for some in islice(together, most))
 
             try:
-                begin(max(self.prefetch, 1))
+                begin(self.threads)
                 while ahead:
                     batches = ahead.popleft().result()
-                    # Not before: by the time the next is read, the batch before these is let go and its memory is free
-                    # again. Each batch in memory is one more that the cache of the processor does not hold.
-                    begin(self.prefetch - len(ahead))
+                    begin(1)  # not before: each batch in memory is one more that the cache does not hold
                     yield from batches
-                    begin(not ahead)
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
 
@@ -196,7 +219,7 @@ class Batches(IterableDataset[Batch]):
         self.plan.set_epoch(epoch, step)
         return epoch, step
 
-    def _read(self, some: list[tuple[int, RowNumbers]], epoch: int) -> list[Batch]:
+    def _read(self, some: Numbered, epoch: int) -> list[Batch]:
         rows = np.concatenate([rows for _, rows in some])
         read = {name: self._gather(matrix, rows) for name, matrix in self.layers.items()}
         batches, start = [], 0
@@ -240,7 +263,7 @@ class Batches(IterableDataset[Batch]):
         return {name: self.store.obs_column(name) for name in self.values}
 
     def _recycler(self) -> Recycler:
-        return Recycler(2 * len(self.layers) * (self.prefetch + self.threads + 2))
+        return Recycler(2 * len(self.layers) * (self.threads + 2))
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave columns and memory behind: another process has its own."""

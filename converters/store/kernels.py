@@ -3,7 +3,7 @@
 Each is compiled once for each combination of types it meets and kept on disk (``cache=True``); all release the GIL.
 """
 
-# ruff: noqa: PLR0913, PLR0917 (a kernel takes arrays, no objects)
+# ruff: noqa: PLR0912, PLR0913, PLR0917 (a kernel takes arrays, no objects, and calls nothing for a row)
 
 from __future__ import annotations
 
@@ -19,14 +19,21 @@ if TYPE_CHECKING:
     def njit(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Stand in for numba's untyped decorator."""
 
+    def prefetch(array: np.ndarray, place: Any) -> None:
+        """Stand in for what only a compiled loop can call."""
+
 else:
     try:
         from numba import njit
+
+        from cellzoo.converters.store.prefetch import prefetch
     except ImportError as error:
         raise MissingExtraError("The store", "store") from error
 
 SMALL = 256
 """Values below this are looked up in a table of their cell when they are normalized."""
+LINE = 64
+"""Bytes that a processor fetches at once."""
 LONG_GAP = 255
 """A byte that says: this far, and the next byte goes on."""
 OK, NOT_FINITE, NO_FEATURE, NO_ESCAPE, TORN = range(5)
@@ -170,19 +177,6 @@ def unpack(
 
 
 @njit(cache=True, nogil=True)
-def _pick(indices: np.ndarray, codes: np.ndarray, column: np.ndarray, picked: np.ndarray, source: np.ndarray) -> int:
-    """Keep the values of a row whose feature has a new column, and where they were; return how many."""
-    kept = 0
-    for k in range(len(indices)):
-        new = column[indices[k]]
-        indices[kept] = new
-        picked[kept] = codes[k]
-        source[kept] = k
-        kept += new >= 0
-    return kept
-
-
-@njit(cache=True, nogil=True)
 def _first(places: np.ndarray, place: int) -> int:
     """Return the first of increasing places that is not before one; numba's own search takes seconds to compile."""
     low, high = 0, len(places)
@@ -196,22 +190,29 @@ def _first(places: np.ndarray, place: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _values(codes: np.ndarray, factor: float, log: bool, table: np.ndarray, data: np.ndarray) -> None:
-    """Write the values of a row times ``factor``, with ``log`` as log(1 + x), by a table where one is given."""
-    if log and len(table):
-        for v in range(len(table)):
-            table[v] = np.log1p(v * factor)
-        for k in range(len(codes)):
-            data[k] = table[int(codes[k])]
-    elif log:
-        for k in range(len(codes)):
-            data[k] = np.log1p(codes[k] * factor)
-    elif factor != 1:
-        for k in range(len(codes)):
-            data[k] = codes[k] * factor
-    else:
-        for k in range(len(codes)):
-            data[k] = codes[k]
+def _write_escaped(
+    codes: np.ndarray,
+    sentinel: int,
+    place: int,
+    escaped_at: np.ndarray,
+    escaped: np.ndarray,
+    factor: float,
+    log: bool,
+    data: np.ndarray,
+) -> int:
+    """Write the escaped values of a row, whose escapes count from ``place``; return what was found."""
+    start, stop = _first(escaped_at, place), _first(escaped_at, place + len(codes))
+    if stop - start != (codes == sentinel).sum():
+        return NO_ESCAPE
+    before = -1
+    for e in range(start, stop):
+        here = escaped_at[e] - place
+        if not before < here < len(codes) or codes[here] != sentinel:
+            return NO_ESCAPE
+        value = escaped[e] * factor
+        data[here] = np.log1p(value) if log else value
+        before = here
+    return OK
 
 
 @njit(cache=True, nogil=True)
@@ -227,7 +228,6 @@ def gather(
     totals: np.ndarray,
     target: float,
     log: bool,
-    column: np.ndarray,
     features: int,
     indptr: np.ndarray,
     indices: np.ndarray,
@@ -236,42 +236,68 @@ def gather(
     """Write rows as CSR, normalized to ``target`` (0: raw), with ``log`` as log(1 + x); return what was found.
 
     Row i has ``lengths[i]`` values from ``at[i]`` on in ``ids`` and ``codes``; its escapes count from ``places[i]``.
-    ``column`` names the new column of each feature, -1 for none; empty keeps all.
+
+    Most rows are written without a slice and without a call: numba counts the references to both, and each count waits
+    until all that was written before has reached the cache. Numbers without a sign spare the look at negative places.
     """
     table = np.empty(SMALL, data.dtype)
-    some = len(column) > 0
-    longest = lengths.max() if some and len(lengths) else 0
-    picked, source = np.empty(longest, codes.dtype), np.empty(longest, np.int32)
-    o = 0
+    tabled = log and 0 < sentinel < SMALL
+    o: Any = np.uint64(0)
     indptr[0] = 0
     for row in range(len(at)):
-        first, n = at[row], lengths[row]
-        row_ids, row_codes, row_indices = ids[first : first + n], codes[first : first + n], indices[o : o + n]
-        if _copy(row_ids, row_indices) >= features:
+        if row + 1 < len(at):
+            soon, later = np.uint64(at[row + 1]), np.uint64(at[row + 1] + lengths[row + 1])
+            for k in range(soon, later, np.uint64(LINE // ids.itemsize)):
+                prefetch(ids, k)
+            for k in range(soon, later, np.uint64(LINE // codes.itemsize)):
+                prefetch(codes, k)
+        first, n = np.uint64(at[row]), np.uint64(lengths[row])
+        last, largest = ids.dtype.type(0), codes.dtype.type(0)
+        for k in range(n):
+            last = max(last, ids[first + k])
+        for k in range(n):
+            largest = max(largest, codes[first + k])
+        if last >= features:
             return NO_FEATURE
-        if some:
-            n = _pick(row_indices, row_codes, column, picked, source)
-            row_indices, row_codes = row_indices[:n], picked[:n]
-        row_data = data[o : o + n]
         factor = target / totals[row] if target > 0 and totals[row] != 0 else 1.0
-        largest = _largest(row_codes)
-        _values(row_codes, factor, log, table[: int(largest) + 1 if 0 < sentinel < SMALL else 0], row_data)
-        if 0 < sentinel == largest:
-            place = places[row]
-            e = _first(escaped_at, place)
+        if factor == 1 and not log:  # two streams of writes go faster side by side
             for k in range(n):
-                if row_codes[k] == sentinel:
-                    here = place + (source[k] if some else k)
-                    while e < len(escaped_at) and escaped_at[e] < here:
-                        e += 1
-                    if e == len(escaped_at) or escaped_at[e] != here:
-                        return NO_ESCAPE
-                    value = escaped[e] * factor
-                    row_data[k] = np.log1p(value) if log else value
-                    e += 1
+                indices[o + k] = ids[first + k]
+                data[o + k] = codes[first + k]
+        else:
+            for k in range(n):
+                indices[o + k] = ids[first + k]
+            if tabled:
+                for v in range(np.uint64(largest) + np.uint64(1)):
+                    table[v] = np.log1p(v * factor)
+                for k in range(n):
+                    data[o + k] = table[np.uint64(codes[first + k])]
+            else:
+                for k in range(n):
+                    value = codes[first + k] * factor
+                    data[o + k] = np.log1p(value) if log else value
+        if 0 < sentinel == largest:
+            row_codes = codes[at[row] : at[row] + lengths[row]]
+            row_data = data[int(o) : int(o) + lengths[row]]
+            if _write_escaped(row_codes, sentinel, places[row], escaped_at, escaped, factor, log, row_data):
+                return NO_ESCAPE
         o += n
         indptr[row + 1] = o
     return OK
+
+
+@njit(cache=True, nogil=True)
+def choose(column: np.ndarray, indptr: np.ndarray, indices: np.ndarray, data: np.ndarray) -> None:
+    """Keep of CSR, in its own memory, the values whose feature has a new ``column``, which is -1 for none."""
+    kept = start = 0
+    for row in range(len(indptr) - 1):
+        stop = indptr[row + 1]
+        for p in range(start, stop):
+            new = column[indices[p]]
+            indices[kept] = new
+            data[kept] = data[p]
+            kept += new >= 0
+        start, indptr[row + 1] = stop, kept
 
 
 @njit(cache=True, nogil=True)

@@ -158,24 +158,24 @@ class Matrix:
             at, ids, codes = places, self._ids, self._codes
         else:
             at, ids, codes = self._unpack(rows)
-        column, sort = self._columns(columns)
-        indices, data = (
-            (out or Buffers()).room(room, dtype) if out else (np.empty(room, np.int32), np.empty(room, dtype))
-        )
+        column = None if columns is None else self._column(np.asarray(columns))
+        indices, data = out.room(room, dtype) if out else (np.empty(room, np.int32), np.empty(room, dtype))
         indptr = np.empty(len(rows) + 1, np.int64)
         from cellzoo.converters.store import kernels
 
         totals = self.totals[rows] if normalize is not None else np.empty(0)
         found = kernels.gather(
             *(at, places, lengths, ids, codes, self.sentinel, *self._escapes, totals),
-            *(float(normalize or 0), log1p, column, self.shape[1], indptr, indices, data),
+            *(float(normalize or 0), log1p, self.shape[1], indptr, indices, data),
         )
         if found:
             raise self._torn(FAULTS[found])
+        if column is not None:
+            kernels.choose(column, indptr, indices, data)
         used = int(indptr[-1])
         width = self.shape[1] if columns is None else len(columns)
         csr = sp.csr_matrix((data[:used], indices[:used], indptr.astype(np.int32)), shape=(len(rows), width))
-        if sort:
+        if columns is not None and (np.diff(columns) < 0).any():
             csr.has_sorted_indices = False
             csr.sort_indices()
         csr.has_canonical_format = True
@@ -190,18 +190,15 @@ class Matrix:
             raise InputError(f"rows {rows.min()} to {rows.max()} were asked for; there are {self.shape[0]} cells.")
         return rows
 
-    def _columns(self, columns: np.ndarray | None) -> tuple[np.ndarray, bool]:
-        """Return the new column of each feature (-1: none), and whether rows have to be sorted afterwards."""
-        if columns is None:
-            return np.empty(0, np.int32), False
-        columns = np.asarray(columns)
+    def _column(self, columns: np.ndarray) -> np.ndarray:
+        """Return the new column of each feature, -1 for none."""
         if columns.size and (columns.min() < 0 or columns.max() >= self.shape[1]):
             raise GenesError(f"columns up to {columns.max()} were asked for; there are {self.shape[1]} features.")
-        column = np.full(max(self.shape[1], 1), -1, np.int32)
+        column = np.full(self.shape[1], -1, np.int32)
         column[columns] = np.arange(len(columns), dtype=np.int32)
         if int((column >= 0).sum()) != len(columns):
             raise GenesError("a feature was asked for twice.")
-        return column, bool((np.diff(columns) < 0).any())
+        return column
 
     def _unpack(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return where each row starts, and ids and codes of just these rows, each once and in increasing order."""

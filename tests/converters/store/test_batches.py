@@ -61,14 +61,39 @@ def test_layers_and_other_features_of_the_same_cells_come_along(store, cells, pr
         assert (dense(batch.matrices["protein"]) == proteins[rows]).all()
 
 
-@pytest.mark.parametrize("prefetch", [0, 1, 5])
-@pytest.mark.parametrize("threads", [1, 3])
-def test_reading_ahead_changes_nothing(store, prefetch, threads):
+@pytest.mark.parametrize("threads", [0, 1, 3])
+def test_reading_ahead_changes_nothing(store, threads):
     plans = [Blocks(store.shape[0], 16, block=8, window=6, seed=2), Random(store.shape[0], 16, seed=2)]
     for plan in plans:
-        rows = [batch.rows.tolist() for batch in Batches(store, plan, prefetch=prefetch, threads=threads)]
+        rows = [batch.rows.tolist() for batch in Batches(store, plan, threads=threads)]
         plan.set_epoch(0)
         assert rows == [batch.tolist() for batch in plan]
+
+
+@pytest.mark.parametrize("form", ["csr", "torch_csr", "dense"])
+def test_a_batch_is_overwritten_only_where_that_was_asked_for(store, cells, form):
+    layers, genes = ["X", "spliced"], list(cells.var_names)
+    for reuse in (False, True):
+        batches = Batches(
+            store, Sequential(store.shape[0], 16), form=form, layers=layers, genes=genes, threads=0, reuse=reuse
+        )
+        held = []
+        for batch in batches:
+            for name, counts in (("X", cells.X), ("spliced", cells.layers["spliced"])):
+                assert (dense(batch.matrices[name]) == counts[batch.rows].toarray()).all()
+            held.append(batch)
+        kept = [bool((dense(batch.x) == cells.X[batch.rows].toarray()).all()) for batch in held]
+        assert all(kept) != reuse
+
+
+def test_memory_of_batches_in_use_is_left_alone_and_the_rest_is_used_again(store):
+    batches = Batches(store, Sequential(store.shape[0], 16), threads=0)
+    kept = list(batches)
+    assert len({batch.x.data.__array_interface__["data"][0] for batch in kept}) == len(kept)
+    del kept
+    batches.set_epoch(0)
+    places = {batch.x.data.__array_interface__["data"][0] for batch in batches}
+    assert len(places) == 2
 
 
 def test_batches_that_are_read_at_once_hold_what_they_hold_alone(store, cells):
@@ -164,10 +189,11 @@ def test_little_is_sent_to_a_worker(store):
     assert "_codes" not in batches.__getstate__()
 
 
-def test_an_error_in_a_thread_reaches_the_loop(store, monkeypatch):
+@pytest.mark.parametrize("threads", [0, 2])
+def test_an_error_in_a_thread_reaches_the_loop(store, monkeypatch, threads):
     monkeypatch.setattr(type(store), "gather", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        list(Batches(store, Random(store.shape[0], 16)))
+        list(Batches(store, Random(store.shape[0], 16), threads=threads))
 
 
 @pytest.mark.parametrize(
@@ -176,6 +202,8 @@ def test_an_error_in_a_thread_reaches_the_loop(store, monkeypatch):
         ({"form": "sparse"}, "form 'sparse': expected csr, torch_csr or dense"),
         ({"obs": ["celltype"]}, "no obs column celltype; it has"),
         ({"layers": ["counts"]}, "has no matrix 'counts'; there are X"),
+        ({"threads": -1}, "threads -1: expected at least 0"),
+        ({"threads": 2, "reuse": True}, "reuse with 2 threads: what they read ahead needs memory of its own"),
         ({"rank": 0}, "rank 0, world None: expected both or neither"),
         ({"plan": Random(1000, 4)}, "the plan goes up to row 999"),
     ],

@@ -39,17 +39,17 @@ def gathered(matrix, rows, values="u8", *, normalize=None, log1p=False, columns=
         spoil(parts)
     first, lengths = matrix.indptr[rows].astype(np.int64), np.diff(matrix.indptr)[rows].astype(np.int64)
     parts = {name: frozen(part) for name, part in parts.items()}
-    room = int(lengths.sum())
-    column, width = np.empty(0, np.int32), matrix.shape[1]
-    if columns is not None:
-        column = np.full(width, -1, np.int32)
-        column[columns] = np.arange(len(columns))
-        width = len(columns)
+    room, width = int(lengths.sum()), matrix.shape[1]
     indptr, indices, data = np.empty(len(rows) + 1, np.int64), np.empty(room, np.int32), np.empty(room)
     fault = kernels.gather(
         *(first, first, lengths, parts["ids"], parts["codes"], sentinel(values), parts["places"], parts["escaped"]),
-        *(totals[rows], float(normalize or 0), log1p, column, matrix.shape[1], indptr, indices, data),
+        *(totals[rows], float(normalize or 0), log1p, width, indptr, indices, data),
     )
+    if columns is not None and not fault:
+        column = np.full(width, -1, np.int32)
+        column[columns] = np.arange(len(columns))
+        width = len(columns)
+        kernels.choose(column, indptr, indices, data)
     used = indptr[-1]
     return fault, None if fault else sp.csr_matrix((data[:used], indices[:used], indptr), shape=(len(rows), width))
 
@@ -149,13 +149,16 @@ def test_ids_of_more_than_65536_features_are_gathered():
         ("ids", 0, 65_535, kernels.NO_FEATURE),
         ("codes", 0, 255, kernels.NO_ESCAPE),
         ("places", 0, 3, kernels.NO_ESCAPE),
+        ("places", 0, -1, kernels.NO_ESCAPE),
+        ("places", 1, 1, kernels.NO_ESCAPE),
+        ("places", 1, 2, kernels.NO_ESCAPE),
     ],
 )
 def test_an_altered_row_is_reported_and_never_read_beyond(part, place, value, fault):
     def spoil(parts):
         parts[part][place] = value
 
-    matrix = sp.csr_matrix([[1.0, 300.0, 2.0, 3.0]])
+    matrix = sp.csr_matrix([[1.0, 300.0, 2.0, 3.0, 400.0]])
     assert gathered(matrix, np.array([0]))[0] == kernels.OK
     assert gathered(matrix, np.array([0]), spoil=spoil)[0] == fault
 
