@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cellzoo.commands.data import filters, listed, sources
+from cellzoo.commands.data import filters, listed
 from cellzoo.commands.shared import Command, FileIn, Group, Words, json_option, pairs, registry_option, show_findings
+from cellzoo.commands.sources import Source, sources
 from cellzoo.console import bars, say, sized, table
 from cellzoo.errors import CellzooError
 
 if TYPE_CHECKING:
     from cellzoo.converters.celldata import CellData
     from cellzoo.converters.census.query import CensusSelection
-    from cellzoo.converters.zoo import Zoo
 
 
 @click.group(cls=Group)
@@ -111,10 +111,10 @@ def export(
     """
     from cellzoo.converters.census.export import export as write
 
-    zoo, names = sources(source, wanted, registry)
+    given = sources(source, wanted, registry, genes)
     codes: list[int] = []
     with bars() as progress:
-        made = write(out, _given(zoo, names, genes, codes), progress)
+        made = write(out, _given(given, codes), progress)
     for name, reasons in made.left_out.items():
         left = ", ".join(f"{number:,} {reason}" for reason, number in sorted(reasons.items()))
         say(f"{name}: {made.cells.get(name, 0):,} cells" + (f"; left out: {left}" if left else ""))
@@ -139,26 +139,20 @@ def check(where: str, structure: bool, config: dict[str, str], as_json: bool) ->
         sys.exit(1)
 
 
-def _given(
-    zoo: Zoo, names: list[str], genes: str | None, codes: list[int]
-) -> Iterator[tuple[str, Mapping[str, str], CellData]]:
-    """Yield id, what is said about it, and data of h5ad files and data sets of the registry, one at a time."""
-    from cellzoo.converters.h5ad import open_h5ad
-
-    for name in names:
+def _given(given: list[Source], codes: list[int]) -> Iterator[tuple[str, Mapping[str, str], CellData]]:
+    """Yield id, what is said about it, and data of each source, one at a time."""
+    for one in given:
         try:
-            if Path(name).suffix == ".h5ad":
-                given: tuple[str, Mapping[str, str], CellData] = Path(name).stem, {}, open_h5ad(Path(name))
-            else:
-                one = zoo[name]
-                study = one.card.study
-                said = {"collection_doi_label": f"{study.authors} ({study.year})", "collection_name": one.card.title}
-                given = one.id, said, one.open(genes)
+            said = {}
+            if one.dataset:
+                study, title = one.dataset.card.study, one.dataset.card.title
+                said = {"collection_doi_label": f"{study.authors} ({study.year})", "collection_name": title}
+            item = one.id, said, one.open()
         except CellzooError as error:  # one that cannot be had never stops the others
-            click.echo(f"Error: {name}: {error}", err=True)
+            click.echo(f"Error: {one.name}: {error}", err=True)
             codes.append(error.exit_code)
             continue
-        yield given
+        yield item
 
 
 def _say(selection: CensusSelection) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import wraps
@@ -24,12 +23,11 @@ from cellzoo.commands.shared import (
     set_option,
 )
 from cellzoo.console import bars, report, say, table, warn
-from cellzoo.errors import CellzooError, NotFoundError
+from cellzoo.errors import CellzooError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from cellzoo.converters.zoo import Zoo
     from cellzoo.registry.index import Record
 
 FILTERS = (
@@ -71,22 +69,6 @@ def filters(command: Callable[..., None]) -> Callable[..., None]:
         command(wanted={name: value for name, value in wanted.items() if value}, **options)
 
     return wrapped
-
-
-def sources(source: tuple[str, ...], wanted: dict[str, str], registry: tuple[str, ...]) -> tuple[Zoo, list[str]]:
-    """Return the zoo, and each once the sources that are named and the verified data sets that match the filters."""
-    if not source and not wanted:
-        raise click.UsageError("name h5ad files or ids, or filter the registry, for example --tissue lung.")
-    zoo = open_zoo(registry)
-    found = list(zoo.datasets(status="verified", **wanted)) if wanted else []
-    if not source and not found:
-        raise NotFoundError("no verified data set matches every filter; `cellzoo datasets` shows what there is.")
-    names = list(dict.fromkeys([*source, *found]))
-    ids = Counter(Path(name).stem if name.endswith(".h5ad") else name for name in names)
-    if twice := [name for name, times in ids.items() if times > 1]:
-        files = " and ".join(one for one in names if Path(one).stem == twice[0])
-        raise click.UsageError(f"{files} would both be called {twice[0]}; rename one of the files.")
-    return zoo, names
 
 
 @click.command(cls=Command)

@@ -6,21 +6,20 @@ import json
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from cellzoo.commands.data import filters, sources
+from cellzoo.commands.data import filters
 from cellzoo.commands.shared import Command, FileIn, Group, Words, json_option, registry_option, show_findings
+from cellzoo.commands.sources import Source, sources
 from cellzoo.console import bars, say, sized, table
 from cellzoo.errors import CellzooError, IntegrityError
 
 if TYPE_CHECKING:
     from cellzoo.converters.celldata import CellData
     from cellzoo.converters.store import Store
-    from cellzoo.converters.zoo import Zoo
 
 
 @click.group(cls=Group)
@@ -49,7 +48,7 @@ def build(
     """
     from cellzoo.converters.store import build as build_store
 
-    zoo, names = sources(source, wanted, registry)
+    given = sources(source, wanted, registry, genes)
     codes, is_new = [], not out.exists()
 
     def failed(dataset: str, error: CellzooError) -> None:
@@ -58,8 +57,7 @@ def build(
 
     with bars() as progress:
         options: dict[str, Any] = {"encoding": "packed", "codec": packed} if packed else {}
-        items = _items(zoo, names, genes, failed)
-        made = build_store(out, items, progress, failed, **options)
+        made = build_store(out, _items(given, failed), progress, failed, **options)
     if is_new and codes and not made.datasets:
         shutil.rmtree(out)  # ours, of this minute, and empty
         sys.exit(max(codes))
@@ -70,21 +68,16 @@ def build(
 
 
 def _items(
-    zoo: Zoo, names: list[str], genes: str | None, failed: Callable[[str, CellzooError], None]
+    given: list[Source], failed: Callable[[str, CellzooError], None]
 ) -> Iterator[tuple[str, str, Callable[[], CellData]]]:
-    """Yield id, digest and what opens it of h5ad files and data sets of the registry."""
-    from cellzoo.converters.fetch import sha256_of
-    from cellzoo.converters.h5ad import open_h5ad
-
-    for name in names:
+    """Yield id, digest and what opens it of each source."""
+    for one in given:
         try:
-            if (path := Path(name)).suffix == ".h5ad":
-                yield path.stem, sha256_of(path) if path.is_file() else "", partial(open_h5ad, path)
-            else:
-                one = zoo[name]
-                yield one.id, one.digest, partial(one.open, genes)
+            item = one.id, one.digest, one.open
         except CellzooError as error:  # one that fails never stops the others
-            failed(name, error)
+            failed(one.name, error)
+            continue
+        yield item
 
 
 @store.command(cls=Command)
