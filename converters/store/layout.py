@@ -2,6 +2,7 @@
 
     manifest.json                    what is in the store, and bytes and sha256 of every file
     journal.json                     only while something is written: how far it is certain
+    datasets/records.jsonl           one line a data set: its id, rows and where its columns are
     features/<space>.jsonl           names of the features of X and its layers, of raw, of each modality
     matrices/<n>-<name>/…            one matrix (`cellzoo.converters.store.matrix`)
     columns/<n>-<name>.…             one column of obs, or one array of obsm (`cellzoo.converters.store.columns`)
@@ -29,8 +30,9 @@ from cellzoo.errors import InputError, IntegrityError, WorldError
 
 FORMAT, VERSION = "cellzoo store", 1
 MANIFEST, JOURNAL, LOCK = "manifest.json", "journal.json", ".lock"
+DATASETS = "datasets/records.jsonl"
 OURS = re.compile(
-    r"features/\d+-[\w-]*\.jsonl|matrices/\d+-[\w-]*/\w+\.\w+|columns/\d+-[\w-]*\.[\w.]+|blobs/[0-9a-f]{64}\.\w+"
+    r"datasets/records\.jsonl|features/\d+-[\w-]*\.jsonl|matrices/\d+-[\w-]*/\w+\.\w+|columns/\d+-[\w-]*\.[\w.]+|blobs/[0-9a-f]{64}\.\w+"
 )
 """Every name that a store gives to a file."""
 
@@ -40,7 +42,7 @@ State = dict[str, Any]
 def empty_state(encoding: str, codec: str) -> State:
     """Return what a manifest says of a store without cells."""
     head = {"format": FORMAT, "version": VERSION, "cells": 0, "encoding": encoding, "codec": codec}
-    return head | {"spaces": {}, "matrices": {}, "columns": [], "datasets": [], "lengths": {}}
+    return head | {"spaces": {}, "matrices": {}, "columns": [], "lengths": {}}
 
 
 def named(folder: str, number: int, name: str) -> str:
@@ -72,7 +74,7 @@ def write_state(path: Path, name: str, state: State) -> None:
     """Write the manifest or the journal in one step; it is on the disk when this returns."""
     temporary = path / f"{name}.new"  # one name: what a killed writer left is written over
     with saying_what_to_do(path), temporary.open("wb") as stream:
-        stream.write(json.dumps(state, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
+        stream.write(line(state))
         stream.flush()
         os.fsync(stream.fileno())
         temporary.replace(path / name)
@@ -193,6 +195,11 @@ def digest(file: Path, length: int) -> str:
             total.update(block)
             length -= len(block)
     return total.hexdigest()
+
+
+def line(value: Any) -> bytes:
+    """Return what `read_lines` reads: a value as JSON text on a line of its own."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
 def read_lines(path: Path, name: str, length: int) -> list[Any]:

@@ -20,7 +20,7 @@ from cellzoo.converters.rows import Rows
 from cellzoo.converters.store import blobs
 from cellzoo.converters.store.cells import Obs, Obsm
 from cellzoo.converters.store.columns import INDEX, Strip, joined
-from cellzoo.converters.store.layout import MANIFEST, check_sizes, digest, present, read_lines, read_state
+from cellzoo.converters.store.layout import DATASETS, MANIFEST, check_sizes, digest, present, read_lines, read_state
 from cellzoo.converters.store.matrix import Buffers, Matrix, StoreRows
 from cellzoo.errors import Finding, GenesError, IntegrityError, NotFoundError
 
@@ -88,7 +88,7 @@ class Store:
             record["id"]: Stretch(
                 record["id"], record["digest"], record["start"], record["stop"], tuple(record["matrices"]), record
             )
-            for record in self._manifest["datasets"]
+            for record in read_lines(self.path, DATASETS, self._files.get(DATASETS, {"bytes": 0})["bytes"])
         }
 
     @cached_property

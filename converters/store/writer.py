@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from copy import deepcopy
 from pathlib import Path
@@ -19,6 +18,7 @@ from cellzoo.converters.rows import Rows
 from cellzoo.converters.store import blobs
 from cellzoo.converters.store.columns import INDEX, ColumnWriter
 from cellzoo.converters.store.layout import (
+    DATASETS,
     JOURNAL,
     LOCK,
     MANIFEST,
@@ -26,6 +26,7 @@ from cellzoo.converters.store.layout import (
     State,
     digest,
     empty_state,
+    line,
     named,
     read_lines,
     read_state,
@@ -103,6 +104,10 @@ class StoreWriter:
         if (self.path / JOURNAL).is_file():
             journal = read_state(self.path, JOURNAL)
             self.state, self.partial = journal["state"], journal["partial"]
+        length = self.state["lengths"].get(DATASETS, 0)
+        self._digests: dict[str, str] = {
+            record["id"]: record["digest"] for record in read_lines(self.path, DATASETS, length)
+        }
         said = self.state["encoding"], self.state["codec"]
         if said != (encoding, codec):
             ours, asked = (kind if kind == "hot" else f"{kind} with {how}" for kind, how in (said, (encoding, codec)))
@@ -120,15 +125,13 @@ class StoreWriter:
 
     def holds(self, dataset: str, digest: str) -> bool:
         """Return whether a data set is in the store; InputError where it is there with another digest."""
-        for record in self.state["datasets"]:
-            if record["id"] == dataset:
-                if record["digest"] != digest:
-                    raise InputError(
-                        f"{self.path}: holds {dataset} with digest {record['digest'][:12]}, now it has {digest[:12]}: "
-                        "the data set changed. A store never mixes the two; build a new one."
-                    )
-                return True
-        return False
+        known = self._digests.get(dataset)
+        if known not in {None, digest}:
+            raise InputError(
+                f"{self.path}: holds {dataset} with digest {known[:12]}, now it has {digest[:12]}: "
+                "the data set changed. A store never mixes the two; build a new one."
+            )
+        return known is not None
 
     def append(self, dataset: str, data: CellData, digest: str) -> None:
         """Write a data set behind the others, or what is left of it; one that is there already is skipped."""
@@ -165,11 +168,12 @@ class StoreWriter:
         for record in working["matrices"].values():
             MatrixWriter.pad(files, record, before + cells)
         said = {"id": dataset, "digest": digest, "start": before, "stop": before + cells, "matrices": list(found)}
-        working["datasets"].append(said | {"features": maps} | _cells(dataset, data, working, files))
+        files.append(DATASETS, line(said | {"features": maps} | _cells(dataset, data, working, files)))
         working["cells"] = before + cells
         files.sync()
         self.state, self._leftover = working, False
         self._journal(None)
+        self._digests[dataset] = digest
 
     def _journal(self, partial: State | None) -> None:
         head = {name: self.state[name] for name in ("format", "version")}
@@ -203,7 +207,7 @@ class StoreWriter:
                 "that cellzoo wrote has its own again after `cellzoo convert --to streamlined`."
             )
         lookup |= {name: len(known) + k for k, name in enumerate(fresh)}
-        files.append(record["file"], b"".join(json.dumps(name, ensure_ascii=False).encode() + b"\n" for name in fresh))
+        files.append(record["file"], b"".join(map(line, fresh)))
         record["features"] = len(known) + len(fresh)
         column = np.array([lookup[name] for name in names], np.int32)
         return None if np.array_equal(column, np.arange(record["features"])) else column
