@@ -4,11 +4,13 @@ import json
 import shutil
 
 import anndata
+import datasets
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from cellzoo.cli import main
+from cellzoo.converters.store import Store
 from cellzoo.converters.zoo import open_registry
 from cellzoo.errors import InputError
 
@@ -60,6 +62,70 @@ def test_what_is_there_stays_where_a_further_build_fails(cells, tmp_path):
     (tmp_path / "y.h5ad").write_text("no HDF5")
     assert run("store", "build", tmp_path / "y.h5ad", "-o", tmp_path / "s").exit_code == 1
     assert json.loads(run("store", "info", tmp_path / "s", "--json").stdout)["cells"] == 3
+
+
+@pytest.fixture
+def blood(tmp_path):
+    """Return real cells, streamlined, and a store of two copies of them."""
+    adata = open_registry()["pbmc68k-reduced"].load()
+    for name in ("a", "b"):
+        adata.write_h5ad(tmp_path / f"{name}.h5ad")
+    assert run("store", "build", tmp_path / "a.h5ad", tmp_path / "b.h5ad", "-o", tmp_path / "s").exit_code == 0
+    return adata, tmp_path / "s"
+
+
+def same(one, other):
+    assert (one.X != other.X).nnz == 0
+    assert (one.obs == other.obs.astype(one.obs.dtypes)).all(axis=None)
+    assert list(one.var_names) == list(other.var_names)
+
+
+def test_a_store_is_a_source_of_another_store_and_of_a_census(blood, tmp_path):
+    adata, store = blood
+    assert run("store", "build", store, "-o", tmp_path / "packed", "--packed", "zstd").exit_code == 0
+    again = Store(tmp_path / "packed")
+    assert {one.id: one.digest for one in again.datasets.values()} == {
+        one.id: one.digest for one in Store(store).datasets.values()
+    }
+    same(adata, again.celldata("b").to_anndata())
+    twice = run("store", "build", store, tmp_path / "a.h5ad", "-o", tmp_path / "t")
+    assert twice.exit_code == 2
+    assert f"a of {store} and {tmp_path / 'a.h5ad'} would both be called a" in twice.stderr
+    assert run("census", "export", store, "-o", tmp_path / "census").exit_code == 0
+    listed = json.loads(run("census", "datasets", "--census", tmp_path / "census", "--all-cells", "--json").stdout)
+    assert {one["id"]: one["cells"] for one in listed} == {"a": adata.n_obs, "b": adata.n_obs}
+
+
+def test_cells_of_a_store_are_written_for_other_tools(blood, tmp_path):
+    adata, store = blood
+    assert run("store", "get", store, "--dataset", "a", "-o", tmp_path / "one.h5ad").exit_code == 0
+    same(adata, anndata.read_h5ad(tmp_path / "one.h5ad"))
+    label = str(adata.obs["cell_type"].iloc[0])
+    chosen = adata[adata.obs["cell_type"] == label]
+    made = run("store", "get", store, "--where", f"cell_type={label}", "--as", "zarr", "-o", tmp_path / "part.zarr")
+    assert (made.exit_code, made.stdout) == (0, f"{tmp_path / 'part.zarr'}\n")
+    part = anndata.read_zarr(tmp_path / "part.zarr")
+    assert part.n_obs == 2 * chosen.n_obs
+    assert part.X.sum() == 2 * chosen.X.sum()
+    assert run("store", "get", store, "--as", "parquet", "-o", tmp_path / "hub").exit_code == 0
+    loaded = datasets.load_dataset(str(tmp_path / "hub"), split="train", cache_dir=str(tmp_path / "cache"))
+    assert len(loaded) == 2 * adata.n_obs
+    assert sum(map(sum, loaded["counts"])) == 2 * adata.X.sum()
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (["--dataset", "c"], "has no data set 'c'; there are a, b"),
+        (["--where", "celltype=B"], "has no column 'celltype' of cells; there are"),
+        (["--where", "cell_type=none"], "no cell has cell_type=none"),
+    ],
+)
+def test_cells_that_a_store_lacks_are_said_and_nothing_is_written(blood, tmp_path, asked, said):
+    done = run("store", "get", blood[1], *asked, "-o", tmp_path / "x.h5ad")
+    assert done.exit_code == 1
+    assert said in done.stderr
+    assert not (tmp_path / "x.h5ad").exists()
 
 
 def test_a_store_of_two_organisms_is_refused_before_anything_is_read(tmp_path):

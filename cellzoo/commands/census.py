@@ -105,7 +105,7 @@ def get(selection: CensusSelection, out: Path, kind: str, genes: str | None) -> 
 def export(
     source: tuple[str, ...], wanted: dict[str, str], out: Path, genes: str | None, registry: tuple[str, ...]
 ) -> None:
-    """Write a Census of your own of SOURCEs: h5ad files, ids of the registry, or the verified data sets of filters.
+    """Write a Census of your own of SOURCEs: h5ad files, stores, ids of the registry, or verified data sets by filters.
 
     What census schema 2.4.0 does not take is left out, and said. `cellxgene_census.open_soma(uri=OUT)` opens it.
     """
@@ -143,11 +143,7 @@ def _given(given: list[Source], codes: list[int]) -> Iterator[tuple[str, Mapping
     """Yield id, what is said about it, and data of each source, one at a time."""
     for one in given:
         try:
-            said = {}
-            if one.dataset:
-                study, title = one.dataset.card.study, one.dataset.card.title
-                said = {"collection_doi_label": f"{study.authors} ({study.year})", "collection_name": title}
-            item = one.id, said, one.open()
+            item = one.id, one.said, one.open()
         except CellzooError as error:  # one that cannot be had never stops the others
             click.echo(f"Error: {one.name}: {error}", err=True)
             codes.append(error.exit_code)

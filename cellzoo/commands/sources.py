@@ -1,11 +1,12 @@
-"""What a store or a Census is made of on the command line: h5ad files, ids of the registry, or what filters find."""
+"""What a store or a Census is made of on the command line: h5ad files, stores, and data sets of the registry."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import click
 
@@ -14,49 +15,120 @@ from cellzoo.errors import NotFoundError
 
 if TYPE_CHECKING:
     from cellzoo.converters.celldata import CellData
-    from cellzoo.converters.zoo import Dataset, Zoo
+    from cellzoo.converters.store import Store
+    from cellzoo.converters.zoo import Zoo
 
 
-@dataclass(frozen=True)
-class Source:
-    """An h5ad file, or a data set of the registry; nothing is looked up before it is asked for."""
-
-    name: str
-    """What was typed."""
-    zoo: Zoo
-    """The registry."""
-    genes: str | None
-    """Gene space of a data set of the registry; by default its organism's."""
+class Source(Protocol):
+    """Data that are looked up when they are asked for."""
 
     @property
-    def file(self) -> Path | None:
-        """Return the h5ad file, None where it is a data set."""
-        return Path(self.name) if self.name.endswith(".h5ad") else None
-
-    @property
-    def dataset(self) -> Dataset | None:
-        """Return the data set, None where it is a file; NotFoundError where the registry has none."""
-        return None if self.file else self.zoo[self.name]
+    def name(self) -> str:
+        """Return what was typed."""
 
     @property
     def id(self) -> str:
-        """Return what it is called in what is written."""
-        return self.file.stem if self.file else self.zoo[self.name].id
+        """Return what the data are called in what is written."""
 
     @property
     def digest(self) -> str:
-        """Return what changes with the data: the sha256 of a file, or the digest of a card."""
-        from cellzoo.converters.fetch import sha256_of
+        """Return what changes when the data do."""
 
-        if self.file:
-            return sha256_of(self.file) if self.file.is_file() else ""
-        return self.zoo[self.name].digest
+    @property
+    def said(self) -> Mapping[str, str]:
+        """Return what the table of data sets of a Census says of them, beside their id."""
 
     def open(self) -> CellData:
-        """Return the data, those of a data set streamlined."""
+        """Return the data, streamlined or a CELLxGENE file."""
+
+
+@dataclass(frozen=True)
+class H5adFile:
+    """An h5ad file, by its name."""
+
+    name: str
+
+    @property
+    def id(self) -> str:
+        """Return the name of the file without what comes after it."""
+        return Path(self.name).stem
+
+    @property
+    def digest(self) -> str:
+        """Return its sha256."""
+        from cellzoo.converters.fetch import sha256_of
+
+        return sha256_of(Path(self.name)) if Path(self.name).is_file() else ""
+
+    @property
+    def said(self) -> Mapping[str, str]:
+        """Return nothing: the file says it."""
+        return {}
+
+    def open(self) -> CellData:
+        """Return the data as they stand in the file."""
         from cellzoo.converters.h5ad import open_h5ad
 
-        return open_h5ad(self.file) if self.file else self.zoo[self.name].open(self.genes)
+        return open_h5ad(Path(self.name))
+
+
+@dataclass(frozen=True)
+class OfRegistry:
+    """A data set of the registry, which may lack it."""
+
+    name: str
+    zoo: Zoo
+    genes: str | None
+
+    @property
+    def id(self) -> str:
+        """Return the id of the card."""
+        return self.zoo[self.name].id
+
+    @property
+    def digest(self) -> str:
+        """Return the digest of what the card says of the data."""
+        return self.zoo[self.name].digest
+
+    @property
+    def said(self) -> Mapping[str, str]:
+        """Return study and title of the card."""
+        card = self.zoo[self.name].card
+        return {
+            "collection_doi_label": f"{card.study.authors} ({card.study.year})",
+            "collection_name": card.title,
+        }
+
+    def open(self) -> CellData:
+        """Return the data streamlined onto the gene space."""
+        return self.zoo[self.name].open(self.genes)
+
+
+@dataclass(frozen=True)
+class OfStore:
+    """A data set of a store."""
+
+    store: Store
+    id: str
+
+    @property
+    def name(self) -> str:
+        """Return which one of which store."""
+        return f"{self.id} of {self.store.path}"
+
+    @property
+    def digest(self) -> str:
+        """Return the digest that the data had when they were stored."""
+        return self.store.datasets[self.id].digest
+
+    @property
+    def said(self) -> Mapping[str, str]:
+        """Return nothing: a store keeps no cards."""
+        return {}
+
+    def open(self) -> CellData:
+        """Return the data as they were stored."""
+        return self.store.celldata(self.id)
 
 
 def sources(
@@ -64,14 +136,33 @@ def sources(
 ) -> list[Source]:
     """Return each once the sources that are named and the verified data sets that match the filters."""
     if not source and not wanted:
-        raise click.UsageError("name h5ad files or ids, or filter the registry, for example --tissue lung.")
+        raise click.UsageError("name h5ad files, stores or ids, or filter the registry, for example --tissue lung.")
     zoo = open_zoo(registry)
     found = list(zoo.datasets(status="verified", **wanted)) if wanted else []
     if not source and not found:
         raise NotFoundError("no verified data set matches every filter; `cellzoo datasets` shows what there is.")
     names = list(dict.fromkeys([*source, *found]))
-    ids = Counter(Path(name).stem if name.endswith(".h5ad") else name for name in names)
+    given = [one for name in names for one in _sources_of(name, zoo, genes)]
+    ids = Counter(_called(one) for one in given)
     if twice := [name for name, times in ids.items() if times > 1]:
-        files = " and ".join(one for one in names if Path(one).stem == twice[0])
-        raise click.UsageError(f"{files} would both be called {twice[0]}; rename one of the files.")
-    return [Source(name, zoo, genes) for name in names]
+        clash = " and ".join(one.name for one in given if _called(one) == twice[0])
+        raise click.UsageError(f"{clash} would both be called {twice[0]}; rename one of the files.")
+    return given
+
+
+def _sources_of(name: str, zoo: Zoo, genes: str | None) -> list[Source]:
+    from cellzoo.converters.store.layout import MANIFEST
+
+    if name.endswith(".h5ad"):
+        return [H5adFile(name)]
+    if (Path(name) / MANIFEST).is_file():
+        from cellzoo.converters.store import Store
+
+        store = Store(name)
+        return [OfStore(store, one) for one in store.datasets]
+    return [OfRegistry(name, zoo, genes)]
+
+
+def _called(source: Source) -> str:
+    """Return the id, without a look into the registry: an id that it lacks never stops the others."""
+    return source.name if isinstance(source, OfRegistry) else source.id

@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cellzoo.commands.data import filters
-from cellzoo.commands.shared import Command, FileIn, Group, Words, json_option, registry_option, show_findings
+from cellzoo.commands.shared import Command, FileIn, Group, Words, json_option, pairs, registry_option, show_findings
 from cellzoo.commands.sources import Source, sources
 from cellzoo.console import bars, say, sized, table
-from cellzoo.errors import CellzooError, IntegrityError
+from cellzoo.errors import CellzooError, IntegrityError, NotFoundError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from cellzoo.converters.celldata import CellData
     from cellzoo.converters.store import Store
 
@@ -42,7 +45,7 @@ def build(
     genes: str | None,
     registry: tuple[str, ...],
 ) -> None:
-    """Stream SOURCEs into a store: h5ad files, ids of the registry, or the verified data sets of filters.
+    """Stream SOURCEs into a store: h5ad files, other stores, ids of the registry, or verified data sets by filters.
 
     What is in the store already is skipped; an interrupted build goes on where it was when it is run again.
     """
@@ -78,6 +81,59 @@ def _items(
             failed(one.name, error)
             continue
         yield item
+
+
+@store.command(cls=Command)
+@click.argument("path", metavar="STORE", type=FileIn)
+@click.option("-o", "--out", type=FileIn, required=True, help="File or folder to write, a new one.")
+@click.option(
+    "--as",
+    "kind",
+    type=click.Choice(["h5ad", "zarr", "parquet"]),
+    default="h5ad",
+    show_default=True,
+    help="h5ad (h5mu where there are antibodies or peaks), Zarr of AnnData, or a data set of Hugging Face.",
+)
+@click.option("--dataset", type=Words, help="One data set as it was stored; by default all as one.")
+@click.option(
+    "--where",
+    metavar="COLUMN=VALUE",
+    multiple=True,
+    type=Words,
+    callback=lambda _, parameter, texts: pairs(texts, parameter, "cell_type='B cell'"),
+    help="Only cells with this value in a column of obs. Several must all hold.",
+)
+def get(path: Path, out: Path, kind: str, dataset: str | None, where: dict[str, str]) -> None:
+    """Write cells of a STORE for other tools, block by block: memory stays bounded."""
+    from cellzoo.converters.h5ad import write_h5ad
+    from cellzoo.converters.store import Store, select, write_dataset, write_zarr
+
+    part = Store(path).celldata(dataset)
+    if where:
+        part = select(part, rows=_cells(path, part, where))
+    writers: dict[str, Callable[[CellData, Path], Path]] = {
+        "h5ad": write_h5ad,
+        "zarr": write_zarr,
+        "parquet": write_dataset,
+    }
+    click.echo(writers[kind](part, out))
+    say(f"{part.n_obs:,} cells x {part.n_vars:,} features")
+
+
+def _cells(path: Path, data: CellData, where: dict[str, str]) -> NDArray[np.bool_]:
+    """Return which cells have each value; NotFoundError where none has, or there is no such column."""
+    import numpy as np
+
+    mask = np.ones(data.n_obs, dtype=bool)
+    for column, value in where.items():
+        if column not in data.obs:
+            raise NotFoundError(
+                f"{path}: has no column {column!r} of cells; there are {', '.join(map(str, data.obs))}."
+            )
+        mask &= (data.obs[column].astype(str) == value).to_numpy()
+    if not mask.any():
+        raise NotFoundError(f"{path}: no cell has {' and '.join(map('='.join, where.items()))}.")
+    return mask
 
 
 @store.command(cls=Command)
