@@ -18,7 +18,7 @@ def prefetch(_context: Any, array: Any, place: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         values = context.make_array(signature.args[0])(context, builder, arguments[0])
-        address = builder.gep(values.data, [arguments[1]])
+        address = builder.bitcast(builder.gep(values.data, [arguments[1]]), ir.IntType(8).as_pointer())
         number = ir.IntType(32)
         form = ir.FunctionType(ir.VoidType(), [address.type, number, number, number])
         hint = builder.module.declare_intrinsic("llvm.prefetch", [address.type], fnty=form)
