@@ -21,6 +21,7 @@ import scipy.sparse as sp
 
 from cellzoo.converters.zoo import open_registry
 from cellzoo.models.data import TEST, TRAIN, TrainingData, assemble
+from cellzoo.models.parts import of_genes
 from cellzoo.models.recipe import Recipe
 from cellzoo.models.train import train
 from cellzoo.registry.ontology import load
@@ -89,7 +90,7 @@ def logistic_regression(data: TrainingData, train_rows: np.ndarray, test_rows: n
     """Return the calls of scikit-learn's logistic regression with its defaults."""
     from sklearn.linear_model import LogisticRegression
 
-    x = log_normalized(data.counts[:, common(data)])
+    x = log_normalized(of_genes(data.counts, common(data))[:])
     fitted = LogisticRegression(max_iter=1000).fit(x[train_rows], levels(data.terms[train_rows]))
     return np.asarray(fitted.predict(x[test_rows]))
 
@@ -100,7 +101,7 @@ def celltypist(data: TrainingData, train_rows: np.ndarray, test_rows: np.ndarray
 
     genes = common(data)
     var = pd.DataFrame(index=pd.Index(data.space.ids[genes]))
-    x = log_normalized(data.counts[:, genes])
+    x = log_normalized(of_genes(data.counts, genes)[:])
     train_on, test_on = (anndata.AnnData(x[rows], var=var) for rows in (train_rows, test_rows))
     train_on.obs["level"] = levels(data.terms[train_rows])
     model = ct.train(train_on, labels="level", use_SGD=True, n_jobs=2, check_expression=False)

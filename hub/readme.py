@@ -30,7 +30,7 @@ def readme(model: Model, name: ModelName, tag: str, metrics: dict[str, Any], fol
     stream = io.StringIO()
     YAML(typ="safe").dump(front, stream)
     rows = [
-        f"| {entry['id']} | {entry['study']} | {entry['role']} | {entry['cells']} | `{entry['card_sha256'][:12]}` |"
+        f"| {entry['id']} | {entry['study']} | {entry['role']} | {entry['cells']} | `{entry['digest'][:12]}` |"
         for entry in lock["datasets"]
     ]
     return "\n".join(

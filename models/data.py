@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 
 from cellzoo.converters.zoo import Dataset, Zoo
 from cellzoo.errors import InputError
+from cellzoo.models.parts import Counts, Part, joined, of_cards, of_cells, of_store, pieces
 from cellzoo.models.recipe import Recipe
 from cellzoo.registry.fields import ORGANISMS, UNKNOWN
 from cellzoo.registry.genes import GeneSpace, gene_space
@@ -25,8 +25,8 @@ TRAIN, VALIDATION, TEST = "train", "validation", "test"
 class TrainingData:
     """Cells of several studies over one gene space."""
 
-    counts: sp.csr_matrix
-    """Raw counts, CSR float32 (cells, genes)."""
+    counts: Counts
+    """Raw counts, float32 (cells, genes): CSR, or cells of a store that are read when they are indexed."""
     cells: np.ndarray
     """Name of each cell in its data set."""
     terms: np.ndarray
@@ -67,43 +67,47 @@ def organism_term(text: str) -> str:
 def assemble(recipe: Recipe, zoo: Zoo, report: Callable[[str], None] = lambda _: None) -> TrainingData:
     """Return the cells a recipe asks for, each data set on one side of the split by study.
 
-    Cells without counts, and for a cell type model cells of unknown type, are left out and counted in the lock.
+    Cells without counts, and for a cell type model cells of unknown type, are left out and counted in the lock. The
+    lock is the same whether data sets come from their cards or from a store; counts of a store stay on disk.
     """
     organism = organism_term(recipe.organism)
     space = gene_space(recipe.genes or organism)
-    datasets = _chosen(recipe, zoo, organism)
-    held = _held_studies(recipe, zoo, datasets)
-    parts, entries, measured = [], [], {}
-    for dataset in datasets:
-        card = dataset.card
-        report(f"loading {card.id}")
-        adata = dataset.load(space)
-        terms = adata.obs["cell_type_ontology_term_id"].to_numpy(dtype=str)
-        empty = adata.X.getnnz(axis=1) == 0
-        unknown = (terms == UNKNOWN) & (recipe.task == "celltype")
-        keep = np.flatnonzero(~empty & ~unknown)
+    parts: Iterable[Part]
+    if recipe.data.store is None:
+        datasets = _chosen(recipe, zoo, organism)
+        studies = {dataset.id: dataset.card.study.id for dataset in datasets}
+        parts = of_cards(datasets, space, report)
+    else:
+        parts = of_store(recipe.data.store, space, organism)
+        studies = {part.id: part.study for part in parts}
+    held = _held_studies(recipe, studies)
+    kept: list[tuple[Counts, np.ndarray, np.ndarray]] = []
+    entries: list[dict[str, Any]] = []
+    measured = {}
+    for part in parts:
+        unknown = (part.terms == UNKNOWN) & (recipe.task == "celltype")
+        keep = np.flatnonzero(~part.empty & ~unknown)
         if not len(keep):
-            raise InputError(f"{card.id}: no cell has counts and a known cell type.")
-        counts = adata.X[keep]
-        is_test = card.study.id in held
-        parts.append((counts, adata.obs_names[keep].to_numpy(dtype=str), terms[keep], card.id, card.study.id, is_test))
-        measured[card.id] = adata.var["measured"].to_numpy(dtype=bool)
+            raise InputError(f"{part.id}: no cell has counts and a known cell type.")
+        counts = of_cells(part.counts, keep)
+        kept.append((counts, part.cells[keep], part.terms[keep]))
+        measured[part.id] = part.measured
         entries.append(
             {
-                "id": card.id,
-                "study": card.study.id,
-                "card_sha256": zoo.registry.digest(card.id),
+                "id": part.id,
+                "study": part.study,
+                "digest": part.digest,
                 "counts_sha256": _counts_digest(counts),
                 "cells": len(keep),
-                "left_out": {"without_counts": int(empty.sum()), "unknown_cell_type": int(unknown.sum())},
-                "role": TEST if is_test else TRAIN,
+                "left_out": {"without_counts": int(part.empty.sum()), "unknown_cell_type": int(unknown.sum())},
+                "role": TEST if part.study in held else TRAIN,
             }
         )
-    repeated = [len(terms) for _, _, terms, *_ in parts]
-    study = np.repeat([study for *_, study, _ in parts], repeated)
-    role = _roles(np.repeat([is_test for *_, is_test in parts], repeated), recipe)
+    repeated = [entry["cells"] for entry in entries]
+    study = np.repeat([entry["study"] for entry in entries], repeated)
+    role = _roles(np.repeat([entry["role"] == TEST for entry in entries], repeated), recipe)
     lock = {
-        "lock_version": 1,
+        "lock_version": 2,
         "gene_space": {"name": space.name, "sha256": space.sha256},
         "ontologies": {"CL": load("CL").version},
         "datasets": entries,
@@ -111,11 +115,12 @@ def assemble(recipe: Recipe, zoo: Zoo, report: Callable[[str], None] = lambda _:
         "seed": recipe.train.seed,
         "cells": {name: int((role == name).sum()) for name in (TRAIN, VALIDATION, TEST)},
     }
+    matrices, cells, terms = zip(*kept, strict=True)
     return TrainingData(
-        counts=sp.vstack([counts for counts, *_ in parts], format="csr", dtype=np.float32),
-        cells=np.concatenate([cells for _, cells, *_ in parts]),
-        terms=np.concatenate([terms for _, _, terms, *_ in parts]),
-        dataset=np.repeat([name for _, _, _, name, *_ in parts], repeated),
+        counts=joined(matrices),
+        cells=np.concatenate(cells),
+        terms=np.concatenate(terms),
+        dataset=np.repeat([entry["id"] for entry in entries], repeated),
         study=study,
         role=role,
         measured=measured,
@@ -142,11 +147,12 @@ def _chosen(recipe: Recipe, zoo: Zoo, organism: str) -> list[Dataset]:
     return chosen
 
 
-def _held_studies(recipe: Recipe, zoo: Zoo, datasets: Sequence[Dataset]) -> set[str]:
+def _held_studies(recipe: Recipe, study_of: Mapping[str, str]) -> set[str]:
+    """Return the studies that are held out, of data sets by id."""
     if not (recipe.split.test and recipe.split.test.studies):
         return set()
-    studies = {dataset.card.study.id for dataset in datasets}
-    held = {zoo[name].card.study.id if name in zoo.ids else name for name in recipe.split.test.studies}
+    studies = set(study_of.values())
+    held = {study_of.get(name, name) for name in recipe.split.test.studies}
     if missing := held - studies:
         raise InputError(f"split.test.studies: {sorted(missing)} is no study of the data; there are {sorted(studies)}.")
     if held == studies:
@@ -167,8 +173,11 @@ def _roles(is_test: np.ndarray, recipe: Recipe) -> np.ndarray:
     return role
 
 
-def _counts_digest(counts: sp.csr_matrix) -> str:
-    digest = hashlib.sha256(np.int64(counts.shape).tobytes())
-    for part, dtype in ((counts.indptr, np.int64), (counts.indices, np.int32), (counts.data, np.float32)):
-        digest.update(np.ascontiguousarray(part, dtype=dtype).tobytes())
+def _counts_digest(counts: Counts) -> str:
+    """Return the sha256 of counts, which are read piece by piece."""
+    digest = hashlib.sha256(np.array(counts.shape, np.int64).tobytes())
+    for piece in pieces(np.arange(counts.shape[0])):
+        block = counts[piece]
+        for part, dtype in ((block.indptr, np.int64), (block.indices, np.int32), (block.data, np.float32)):
+            digest.update(np.ascontiguousarray(part, dtype=dtype).tobytes())
     return digest.hexdigest()

@@ -22,10 +22,13 @@ class Data(Strict):
     where: dict[Text, Text] = Field(default_factory=dict)
     """A question to the catalogue, field: term; terms stand for all their descendants."""
 
+    store: Path | None = None
+    """A training store; a relative path counts from the folder of the recipe."""
+
     @model_validator(mode="after")
     def _one_of(self) -> Self:
-        if bool(self.datasets) == bool(self.where):
-            raise ValueError("give either datasets (ids of cards) or where (field: term)")
+        if bool(self.datasets) + bool(self.where) + (self.store is not None) != 1:
+            raise ValueError("give either datasets (ids of cards), where (field: term) or store (a folder)")
         return self
 
 
@@ -100,6 +103,10 @@ def load_recipe(path: Path) -> Recipe:
     """Return the recipe in ``path``; `CardError` with every finding at file:line:column."""
     document = read_yaml(path)
     try:
-        return Recipe.model_validate(document.data)
+        recipe = Recipe.model_validate(document.data)
     except ValidationError as error:
         raise CardError([document.invalid(item, "RECIPE001") for item in error.errors()]) from error
+    if recipe.data.store is None:
+        return recipe
+    store = (path.parent / recipe.data.store).resolve()  # the recipe is copied into the run
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"store": store})})

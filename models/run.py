@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from cellzoo.converters.write import replacing
 from cellzoo.converters.zoo import Zoo
 from cellzoo.errors import InputError
-from cellzoo.models.artifact import read_artifact, write_artifact
+from cellzoo.models.artifact import SMOKE_CELLS, read_artifact, write_artifact
 from cellzoo.models.data import TEST, TRAIN, TrainingData, assemble, short_digest
 from cellzoo.models.model import Model
 from cellzoo.models.recipe import Recipe, load_recipe
@@ -39,7 +39,7 @@ def run_recipe(
     part = to / f".{RELEASE}-part"
     shutil.rmtree(part, ignore_errors=True)
     cells = data.rows(TEST) if len(data.rows(TEST)) else data.rows(TRAIN)
-    write_artifact(model, data.lock, metrics, data.counts[cells], part)
+    write_artifact(model, data.lock, metrics, data.counts[cells[:SMOKE_CELLS]], part)
     with replacing(to / RECIPE) as path, path.open("w") as stream:
         YAML(typ="safe").dump(recipe.model_dump(mode="json"), stream)
     with replacing(to / HISTORY) as path:
@@ -49,14 +49,14 @@ def run_recipe(
 
 
 def evaluate_run(run: Path, zoo: Zoo, say: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
-    """Return the metrics of a run's model, computed again from the bytes of the cards and of the release."""
+    """Return the metrics of a run's model, computed again from the data it was trained on and the release."""
     if not (run / RELEASE).is_dir():
         raise InputError(f"{run}: holds no run; make one with `cellzoo train RECIPE.yaml -o {run}`.")
     data = assemble(load_recipe(run / RECIPE), zoo, say)
     model = read_artifact(run / RELEASE, smoke=True)
     if model.about["training_data"] != f"zoo-{short_digest(data.lock)}":
         raise InputError(
-            f"{run}: the cards have changed since: the model was trained on {model.about['training_data']}, "
-            f"the cards now give zoo-{short_digest(data.lock)}."
+            f"{run}: the data have changed since: the model was trained on {model.about['training_data']}, "
+            f"they now give zoo-{short_digest(data.lock)}."
         )
     return evaluate(model, data)

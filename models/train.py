@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from cellzoo.models.labels import LabelSpace
 from cellzoo.models.losses import aggregated_cross_entropy, nb_nll
 from cellzoo.models.model import Model
 from cellzoo.models.networks import SCALE, Classifier, LinearEmbedding
+from cellzoo.models.parts import Counts, of_genes, pieces
 from cellzoo.models.recipe import Recipe
 from cellzoo.models.topology import topology
 
@@ -53,10 +55,11 @@ def train(recipe: Recipe, data: TrainingData, report: Report = lambda *_: None) 
     labels = LabelSpace.from_seen(data.terms[data.rows(TRAIN)]) if recipe.task == "celltype" else None
     genes = _learned_genes(data)
     small = architecture.build(len(genes), len(labels) if labels else 0)
-    mean, share, spread = _statistics(data, genes)
+    counts = of_genes(data.counts, genes)
+    mean, share, spread = _statistics(data, counts, genes)
     small.normalize.mean.copy_(torch.from_numpy(mean))
     small.normalize.share.copy_(torch.from_numpy(share))
-    batches = _Batches(recipe, data, genes, labels, report)
+    batches = _Batches(recipe, data, counts, genes, labels, report)
     with _one_thread():
         if isinstance(small, Classifier):
             history = _fit_classifier(small, batches, 1.0 / spread)
@@ -82,7 +85,11 @@ def evaluate(model: Model, data: TrainingData) -> dict[str, Any]:
             metrics[role] = None
         elif model.labels is not None:
             known = [data.measured[str(data.dataset[part[0]])] for part in parts]
-            probability = [model.probabilities(data.counts[p], k) for p, k in zip(parts, known, strict=True)]
+            probability = [
+                model.probabilities(data.counts[piece], k)
+                for part, k in zip(parts, known, strict=True)
+                for piece in pieces(part)
+            ]
             metrics[role] = evaluate_celltype(
                 np.concatenate(probability), data.terms[np.concatenate(parts)], model.labels
             )
@@ -107,14 +114,16 @@ def _one_thread() -> Iterator[None]:
 
 def _learned_genes(data: TrainingData) -> np.ndarray:
     rows = data.rows(TRAIN)
-    cells = data.counts[rows].getnnz(axis=0)
+    cells = np.zeros(len(data.space), np.int64)
+    for piece in pieces(rows):
+        cells += data.counts[piece].getnnz(axis=0)
     genes = np.flatnonzero(cells >= min(MIN_CELLS, len(rows)))
     if not len(genes):
         raise InputError(f"no gene of {data.space.name} is seen in {MIN_CELLS} training cells.")
     return genes
 
 
-def _statistics(data: TrainingData, genes: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+def _statistics(data: TrainingData, counts: Counts, genes: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
     """Return the mean of the normalized genes, their share of the counts, (genes,) float32, and their spread.
 
     The spread is one number, the root of the mean variance of a gene.
@@ -129,18 +138,32 @@ def _statistics(data: TrainingData, genes: np.ndarray) -> tuple[np.ndarray, np.n
     known = np.stack([data.measured[name][genes] for name in own])  # (data sets, genes)
     cells_of_study = {study: (data.study[rows] == study).sum() for study in studies}
     weight = np.array([len(c) / cells_of_study[s] for c, s in zip(own.values(), studies, strict=True)])[:, None] * known
-    parts = [data.counts[cells][:, genes] for cells in own.values()]
-    shares = np.stack([np.asarray(_scaled(part, 1.0).mean(axis=0)).ravel() for part in parts])
+    shares = np.stack([_mean(counts, cells, partial(_scaled, to=1.0)) for cells in own.values()])
     share = np.zeros(len(genes))
     for _ in range(10):  # what a data set does not measure, the others say
         covered = (known @ share)[:, None] if share.any() else 1.0
         share = (shares * covered * weight).sum(axis=0) / weight.sum(axis=0)
         share /= share.sum()
-    logs = [_scaled(part, SCALE * one).log1p() for part, one in zip(parts, known @ share, strict=True)]
-    means = np.stack([np.asarray(log.mean(axis=0)).ravel() for log in logs])
-    squares = np.stack([np.asarray(log.power(2).mean(axis=0)).ravel() for log in logs])
+    scales = zip(own.values(), SCALE * (known @ share), strict=True)
+    logs = [(cells, partial(_log_scaled, to=scale)) for cells, scale in scales]
+    means = np.stack([_mean(counts, cells, log) for cells, log in logs])
+    squares = np.stack([_mean(counts, cells, log, power=2) for cells, log in logs])
     mean, square = ((one * weight).sum(axis=0) / weight.sum(axis=0) for one in (means, squares))
     return mean.astype(np.float32), share.astype(np.float32), float(np.sqrt((square - mean**2).mean()))
+
+
+def _mean(
+    counts: Counts, cells: np.ndarray, change: Callable[[sp.csr_matrix], sp.csr_matrix], power: int = 1
+) -> np.ndarray:
+    """Return the mean of a power of changed counts over cells, (genes,); they are read piece by piece."""
+    total = np.zeros(counts.shape[1])
+    for piece in pieces(cells):
+        total += np.asarray(change(counts[piece]).power(power).sum(axis=0)).ravel()
+    return total / len(cells)
+
+
+def _log_scaled(counts: sp.csr_matrix, to: float) -> sp.csr_matrix:
+    return _scaled(counts, to).log1p()
 
 
 def _scaled(counts: sp.csr_matrix, to: float) -> sp.csr_matrix:
@@ -151,12 +174,18 @@ def _scaled(counts: sp.csr_matrix, to: float) -> sp.csr_matrix:
 class _Batches:
     """Mini-batches of training cells, drawn so that rare labels are seen, perturbed as another study might be."""
 
-    def __init__(
-        self, recipe: Recipe, data: TrainingData, genes: np.ndarray, labels: LabelSpace | None, report: Report
+    def __init__(  # noqa: PLR0913, PLR0917
+        self,
+        recipe: Recipe,
+        data: TrainingData,
+        counts: Counts,
+        genes: np.ndarray,
+        labels: LabelSpace | None,
+        report: Report,
     ) -> None:
         self.schedule = recipe.train
         self.rows = data.rows(TRAIN)
-        self.counts = data.counts[self.rows][:, genes]
+        self.counts = counts
         self.known = np.stack([data.measured[str(name)][genes] for name in np.unique(data.dataset[self.rows])])
         self.dataset = np.unique(data.dataset[self.rows], return_inverse=True)[1]
         self.targets = labels.targets(data.terms[self.rows], learning=True) if labels else None
@@ -175,7 +204,7 @@ class _Batches:
         """Yield counts (cells, genes), which of them are known, and the leaves of each label."""
         for step in range(self.steps):
             drawn = self.random.choice(len(self.rows), size=self.schedule.batch_size, p=self.chance)
-            counts, known = self.counts[drawn], self.known[self.dataset[drawn]]
+            counts, known = self.counts[self.rows[drawn]], self.known[self.dataset[drawn]]
             if self.targets is not None:
                 counts, known = self._perturbed(counts, known)
             targets = self.targets[drawn] if self.targets is not None else np.empty((len(drawn), 0), dtype=bool)

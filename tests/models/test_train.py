@@ -5,17 +5,20 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from cellzoo.converters.store import build
 from cellzoo.converters.zoo import Zoo, open_registry
 from cellzoo.errors import CardError, InputError
 from cellzoo.models.data import TEST, TRAIN, VALIDATION, assemble, short_digest
 from cellzoo.models.evaluate import calibration_error, evaluate_celltype
 from cellzoo.models.labels import LabelSpace
+from cellzoo.models.parts import of_genes
 from cellzoo.models.recipe import Recipe, load_recipe
 from cellzoo.models.run import evaluate_run, run_recipe
 from cellzoo.models.train import train
@@ -79,6 +82,7 @@ def test_a_recipe_that_cannot_be_followed_says_why(zoo, changes, message):
     ("text", "line", "message"),
     [
         ("organ: blood\ndata: {datasets: []}\n", 2, "give either datasets"),
+        ("organ: blood\ndata: {datasets: [a], store: b}\n", 2, "give either datasets"),
         ("organ: blood\ndata: {datasets: [a]}\nepochs: 3\n", 3, "epochs: unknown key"),
         ("organ: Blood!\ndata: {datasets: [a]}\n", 1, "organ: String should match pattern"),
         ("data: {datasets: [a]}\n", 1, "organ: is missing"),
@@ -112,7 +116,7 @@ def test_test_cells_have_no_part_in_training(zoo):
     chosen = recipe(split={"test": {"cells": 0.2}})
     honest = assemble(chosen, zoo)
     is_test = honest.role == TEST
-    other_genes = honest.counts[:, np.roll(np.arange(len(honest.space)), 1)]
+    other_genes = of_genes(honest.counts, np.roll(np.arange(len(honest.space)), 1))
     counts = sp.diags(1.0 - is_test) @ honest.counts + sp.diags(7.0 * is_test) @ other_genes
     terms = np.where(is_test, "CL:0000169", honest.terms)
     spoiled = replace(honest, counts=sp.csr_matrix(counts, dtype=np.float32), terms=terms)
@@ -120,6 +124,64 @@ def test_test_cells_have_no_part_in_training(zoo):
     assert one.labels == other.labels
     for name, tensor in one.network.state_dict().items():
         assert np.array_equal(tensor.numpy(), other.network.state_dict()[name].numpy()), name
+
+
+BLOOD = ("tenx-pbmc3k", "zheng2017-sorted-pbmc", "pbmc68k-reduced")
+
+
+def stored(blood, path, genes=None, **options):
+    """Return a store of three real data sets."""
+    given = [blood[name] for name in BLOOD]
+    return build(path, [(one.id, one.digest, partial(one.open, genes)) for one in given], **options)
+
+
+@pytest.mark.parametrize("encoding", ["hot", "packed"])
+def test_a_store_teaches_the_very_model_that_its_data_sets_teach(blood, tmp_path, encoding):
+    """The lock, and with it the name, are the same too; and the counts stay on disk."""
+    stored(blood, tmp_path / "blood.store", encoding=encoding)
+    split = {"test": {"studies": ["tenx-pbmc3k"]}}
+    by_card = recipe(data={"datasets": BLOOD}, split=split)
+    (tmp_path / "recipe.yaml").write_text(
+        json.dumps(by_card.model_dump(mode="json", exclude_unset=True) | {"data": {"store": "blood.store"}})
+    )
+    by_store = load_recipe(tmp_path / "recipe.yaml")
+    model, data, metrics = run_recipe(by_store, blood, tmp_path / "run")
+    assert not sp.issparse(data.counts)
+    cards = assemble(by_card, blood)
+    other, others = train(by_card, cards)
+    assert data.lock == cards.lock
+    for name, tensor in model.network.state_dict().items():
+        assert np.array_equal(tensor.numpy(), other.network.state_dict()[name].numpy()), name
+    others.pop("history")
+    assert metrics == others
+    assert evaluate_run(tmp_path / "run", blood) == metrics
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"genes": "homo_sapiens-gencode48-all"}, "features are not the genes of homo_sapiens-gen"),
+        ({"organism": "Mus musculus"}, "features are not the genes of mus_musculus"),
+        ({"split": {"test": {"studies": ["nope"]}}}, r"\['nope'\] is no study of the data"),
+    ],
+)
+def test_a_store_that_does_not_fit_the_recipe_is_refused(blood, tmp_path, changes, message):
+    stored(blood, tmp_path / "blood.store")
+    with pytest.raises(InputError, match=message):
+        assemble(recipe(data={"store": tmp_path / "blood.store"}, **changes), blood)
+
+
+def test_cells_of_another_organism_or_without_terms_teach_nothing(blood, tmp_path):
+    def attempt(name, change):
+        data = blood["pbmc68k-reduced"].open()
+        build(tmp_path / name, [("x", "0" * 64, lambda: data.with_(obs=change(data.obs)))])
+        assemble(recipe(data={"store": tmp_path / name}), blood)
+
+    mouse = {"organism_ontology_term_id": "NCBITaxon:10090"}
+    with pytest.raises(InputError, match="x has cells of NCBITaxon:10090, the recipe is of NCBITaxon:9606"):
+        attempt("mouse", lambda obs: obs.assign(**mouse))
+    with pytest.raises(InputError, match="obs has no column cell_type_ontology_term_id; streamlined data have them"):
+        attempt("bare", lambda obs: obs.drop(columns="cell_type_ontology_term_id"))
 
 
 def test_evaluating_a_run_again_gives_its_metrics(trained, zoo):
