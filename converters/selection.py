@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from cellzoo.converters.fetch import Progress
-from cellzoo.errors import InputError
+from cellzoo.errors import CardError, Finding, InputError, NotFoundError
 from cellzoo.registry.catalogue import facets
 from cellzoo.registry.cells import TERM_FIELDS
+from cellzoo.registry.document import Document, read_yaml
 from cellzoo.registry.genes import GeneSpace
 from cellzoo.registry.index import Record
 
@@ -140,7 +141,10 @@ class Selection(Mapping[str, D_co]):
         return pd.DataFrame(rows, columns=["term", "label", "datasets", "cells"]).set_index("term")
 
     def save(self, path: str | Path) -> Path:
-        """Write the selection as a small YAML that `Zoo.selection` reads: registry, ids and digests of the cards."""
+        """Write the selection as a small YAML that ``selection`` of the same source reads: ids, digests and the source.
+
+        What a registry chose `Zoo.selection` reads, what a Census chose `Census.selection`.
+        """
         from ruamel.yaml import YAML
 
         from cellzoo.converters.write import replacing
@@ -150,8 +154,12 @@ class Selection(Mapping[str, D_co]):
         with replacing(path) as part, part.open("w", encoding="utf-8") as stream:
             yaml = YAML()
             yaml.width = 200  # an id and its digest stay on one line
-            yaml.dump({"registry": list(self.source.names), "datasets": digests}, stream)
+            yaml.dump(self._saved() | {"datasets": digests}, stream)
         return path
+
+    def _saved(self) -> dict[str, Any]:
+        """Return what says of which source the data sets are."""
+        return {"registry": list(self.source.names)}
 
     def to_store(
         self, path: str | Path, space: GeneSpace | str | None = None, progress: Progress | None = None
@@ -166,3 +174,37 @@ class Selection(Mapping[str, D_co]):
             )
         items = [(data.id, data.digest, lambda data=data: data.open(space, progress)) for data in self.values()]
         return build(Path(path), items, progress)
+
+
+def saved(path: str | Path, kind: str) -> tuple[Document, dict[str, str]]:
+    """Return a saved selection, as it stands and as id -> digest; `CardError` where it is none of that kind."""
+    document = read_yaml(Path(path))
+    said = document.data.get("datasets")
+    if not isinstance(said, dict):
+        raise CardError([document.finding("SEL001", ["datasets"], "datasets: expected id: digest of each data set.")])
+    if kind not in document.data:
+        kinds = {
+            "registry": "a registry: `open_registry().selection`",
+            "census": "a Census: `open_census(…).selection`",
+        }
+        known = [text for name, text in kinds.items() if name in document.data]
+        message = f"is no selection of a {kind}; expected the key {kind}."
+        remedy = f"It is one of {known[0]} reads it." if known else ""
+        raise CardError([document.finding("SEL004", [], message, remedy)])
+    return document, said
+
+
+def refuse_changed(document: Document, said: Mapping[str, str], digest: Callable[[str], str]) -> None:
+    """Raise `CardError` with the data sets of a saved selection that are gone or are said to be others now."""
+    findings: list[Finding] = []
+    for name, then in said.items():
+        try:
+            now = digest(name)
+        except (NotFoundError, CardError) as error:
+            findings.append(document.finding("SEL002", ["datasets", name], f"{error}"))
+            continue
+        if now != then:
+            message = f"{name}: the data are said to be others than when the selection was saved."
+            findings.append(document.finding("SEL003", ["datasets", name], message, "Save the selection anew."))
+    if findings:
+        raise CardError(findings)

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cellzoo.converters.fetch import Progress
-from cellzoo.converters.selection import Data, Selection
-from cellzoo.errors import CardError, Finding, InputError, NotFoundError
+from cellzoo.converters.selection import Data, Selection, refuse_changed, saved
+from cellzoo.errors import InputError
 from cellzoo.registry.catalogue import Registry
 from cellzoo.registry.catalogue import open_registry as open_cards
-from cellzoo.registry.document import read_yaml
 from cellzoo.registry.genes import GeneSpace, gene_space
 from cellzoo.registry.schema import DatasetCard
 
@@ -136,22 +135,8 @@ class Zoo:
 
     def selection(self, path: str | Path) -> Selection[Dataset]:
         """Return a saved selection; `CardError` lists the data sets that are gone or whose cards changed since."""
-        document = read_yaml(Path(path))
-        said = document.data.get("datasets")
-        if not isinstance(said, dict):
-            raise CardError([document.finding("SEL001", ["datasets"], "datasets: expected id: digest of each card.")])
-        findings: list[Finding] = []
-        for name, digest in said.items():
-            try:
-                now = self.registry.digest(name)
-            except (NotFoundError, CardError) as error:
-                findings.append(document.finding("SEL002", ["datasets", name], f"{error}"))
-                continue
-            if now != digest:
-                message = f"{name}: the card says something else about the data than when the selection was saved."
-                findings.append(document.finding("SEL003", ["datasets", name], message, "Save the selection anew."))
-        if findings:
-            raise CardError(findings)
+        document, said = saved(path, "registry")
+        refuse_changed(document, said, self.registry.digest)
         return Selection(self, [record for record in self.registry.records() if record.id in said])
 
     @property

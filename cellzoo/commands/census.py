@@ -57,13 +57,16 @@ def _query(command: Callable[..., None]) -> Callable[..., None]:
 
 @census.command(cls=Command)
 @_query
+@click.option("--save", type=FileIn, help="Write the selection to a small YAML that Census.selection reads.")
 @json_option
-def datasets(selection: CensusSelection, as_json: bool) -> None:
+def datasets(selection: CensusSelection, save: Path | None, as_json: bool) -> None:
     """List data sets of a Census with cells that match every filter, and how much they are.
 
     A term stands for all terms below it; the words of TEXT are looked for in id, title, collection and citation. No
     count is read.
     """
+    if save:
+        say(f"{len(selection)} data sets saved to {selection.save(save)}")
     if as_json:
         click.echo(json.dumps([listed(record) for record in selection.records], indent=1))
     else:

@@ -52,6 +52,11 @@ class CensusSelection(Selection["CensusDataset"]):
             return "cells that several data sets share are there several times"
         return f"primary cells only: {self.source.copies:,} matching cells are copies of cells in other data sets"
 
+    def _saved(self) -> dict[str, Any]:
+        query = self.source
+        said = {"census": query.census.uri, "version": query.census.version, "primary": query.primary}
+        return said | {"copies": query.copies, "filters": dict(query.filters)}
+
     def estimate(self) -> Estimate:
         """Return cells, genes, non-zero counts and bytes, before any count is read."""
         records = [cast(CensusRecord, record) for record in self.records]

@@ -16,7 +16,8 @@ from cellzoo.converters.census.filters import both, check_field, condition, no_c
 from cellzoo.converters.census.layout import DATA, DATASETS, INFO, JOINID, MEASUREMENT, experiment_of
 from cellzoo.converters.census.query import PRIMARY, CensusSelection, Query, Tally, tally
 from cellzoo.converters.census.soma import REMOTE, library, open_soma, settings_of, tables, words_of
-from cellzoo.errors import InputError, MissingExtraError, NotFoundError, WorldError
+from cellzoo.converters.selection import refuse_changed, saved
+from cellzoo.errors import CardError, InputError, MissingExtraError, NotFoundError, WorldError
 from cellzoo.registry.catalogue import below, open_registry
 from cellzoo.registry.collection import CollectionCard, CollectionRelease
 from cellzoo.registry.fields import CELL_TERMS, ORGANISMS, id_column
@@ -109,17 +110,45 @@ class Census:
             raise self._no_words(chosen, terms)
         found = {name: self._tally(name, filter_, primary) for name, filter_ in where.items()}
         copies = sum(one.copies for tallies in found.values() for one in tallies.values())
+        records = self._records(found)
+        if not records:
+            raise self._none(where, terms, text, copies)
+        kept = {name: both(filter_, f"{PRIMARY} == True" if primary else "") for name, filter_ in where.items()}
+        return CensusSelection(Query(self, kept, primary, copies, {one.id: one for one in records}), records)
+
+    def selection(self, path: str | Path) -> CensusSelection:
+        """Return a saved selection: its data sets with the cells that its filters give.
+
+        `CardError` lists the data sets that are gone or have other cells now, and what is no selection of a Census.
+        """
+        document, said = saved(path, "census")
+        filters = document.data.get("filters")
+        if not isinstance(filters, dict) or not set(filters) <= set(self.organisms):
+            message = f"filters: expected one for each organism, which can be {', '.join(self.organisms)}."
+            raise CardError([document.finding("SEL005", ["filters"], message)])
+        filters = {name: str(where) for name, where in filters.items()}
+        found = self._records({name: self._tally(name, where, primary=False) for name, where in filters.items()})
+        records = {one.id: one for one in found}
+        primary, copies = bool(document.data.get("primary")), int(document.data.get("copies", 0))
+        query = Query(self, filters, primary, copies, records)
+
+        def digest(name: str) -> str:
+            if name not in records:
+                raise NotFoundError(f"{name}: {self.uri} has no such cells.")
+            return query.dataset(name).digest
+
+        refuse_changed(document, said, digest)
+        return CensusSelection(query, [records[name] for name in said])
+
+    def _records(self, found: Mapping[str, Mapping[str, Tally]]) -> list[CensusRecord]:
+        """Return what is known of the data sets of each organism that have cells."""
         times = Counter(dataset for tallies in found.values() for dataset, one in tallies.items() if one.cells)
-        records = [
+        return [
             self._record(dataset if times[dataset] == 1 else f"{dataset}-{name}", dataset, name, one)
             for name, tallies in found.items()
             for dataset, one in tallies.items()
             if one.cells
         ]
-        if not records:
-            raise self._none(where, terms, text, copies)
-        kept = {name: both(filter_, f"{PRIMARY} == True" if primary else "") for name, filter_ in where.items()}
-        return CensusSelection(Query(self, kept, primary, copies, {one.id: one for one in records}), records)
 
     def _frame(self, *names: str) -> pd.DataFrame:
         with open_soma(self.uri_of(*names), self.config) as frame:

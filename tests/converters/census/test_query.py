@@ -1,5 +1,6 @@
 """A Census answers in ontology terms what its own API answers for the same cells listed by hand."""
 
+import json
 import pickle
 import warnings
 
@@ -8,9 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+import yaml
 
 from cellzoo.converters.census.source import open_census
-from cellzoo.errors import InputError, NotFoundError, WorldError
+from cellzoo.errors import CardError, InputError, NotFoundError, WorldError
 from cellzoo.registry.genes import gene_space
 
 LUNG = "tissue_ontology_term_id in ['UBERON:0002048', 'UBERON:0008952', 'UBERON:0002171']"
@@ -77,6 +79,50 @@ def test_the_same_cells_and_counts_as_the_official_client(census, official, aske
         ours = np.concatenate([one.obs[column].astype(str) for one in found])[order]
         assert ours.tolist() == expected.obs[column].astype(str).tolist()
     assert found[0].var_names.tolist() == expected.var["feature_id"].tolist()
+
+
+@pytest.mark.parametrize("asked", [asked for asked, _ in FILTERS], ids=str)
+def test_a_saved_selection_gives_the_same_cells(local, tmp_path, asked):
+    chosen = local.datasets(**asked)
+    again = open_census(local.uri).selection(chosen.save(tmp_path / "chosen.yaml"))
+    assert again.said == chosen.said
+    assert again.estimate() == chosen.estimate()
+    assert {name: data.digest for name, data in again.items()} == {name: data.digest for name, data in chosen.items()}
+    for name, data in chosen.items():
+        assert again[name].load().obs_names.equals(data.load().obs_names)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda said: said | {"filters": {"dragon": ""}},
+            "filters: expected one for each organism, which can be homo_",
+        ),
+        (lambda said: said | {"filters": 3}, "filters: expected one for each organism"),
+        (lambda said: {"datasets": said["datasets"]}, "is no selection of a census; expected the key census"),
+        (lambda said: said | {"datasets": []}, "datasets: expected id: digest of each data set"),
+        (lambda said: said | {"datasets": {"gone": "0" * 64}}, "gone: .* has no such cells"),
+        (
+            lambda said: said | {"datasets": dict.fromkeys(said["datasets"], "0" * 64)},
+            "the data are said to be others than when the selection was saved",
+        ),
+    ],
+)
+def test_a_saved_selection_that_does_not_hold_any_more_is_refused(local, tmp_path, change, message):
+    path = local.datasets(tissue="lung").save(tmp_path / "chosen.yaml")
+    path.write_text(json.dumps(change(yaml.safe_load(path.read_text()))))
+    with pytest.raises(CardError, match=message):
+        local.selection(path)
+
+
+def test_a_selection_of_one_source_is_not_read_by_another(local, packaged, tmp_path):
+    path = local.datasets(tissue="lung").save(tmp_path / "census.yaml")
+    with pytest.raises(CardError, match=r"It is one of a Census: `open_census\(…\).selection` reads it"):
+        packaged.selection(path)
+    path = packaged.datasets(tissue="blood").save(tmp_path / "registry.yaml")
+    with pytest.raises(CardError, match=r"It is one of a registry: `open_registry\(\).selection` reads it"):
+        local.selection(path)
 
 
 def test_a_parent_tissue_returns_the_cells_of_its_children(local):
