@@ -12,6 +12,7 @@ import scipy.sparse as sp
 import yaml
 
 from cellzoo.converters.census.source import open_census
+from cellzoo.converters.zoo import open_registry
 from cellzoo.errors import CardError, InputError, NotFoundError, WorldError
 from cellzoo.registry.genes import gene_space
 
@@ -116,11 +117,12 @@ def test_a_saved_selection_that_does_not_hold_any_more_is_refused(local, tmp_pat
         local.selection(path)
 
 
-def test_a_selection_of_one_source_is_not_read_by_another(local, packaged, tmp_path):
+def test_a_selection_of_one_source_is_not_read_by_another(local, tmp_path):
+    zoo = open_registry()
     path = local.datasets(tissue="lung").save(tmp_path / "census.yaml")
     with pytest.raises(CardError, match=r"It is one of a Census: `open_census\(…\).selection` reads it"):
-        packaged.selection(path)
-    path = packaged.datasets(tissue="blood").save(tmp_path / "registry.yaml")
+        zoo.selection(path)
+    path = zoo.datasets(tissue="blood").save(tmp_path / "registry.yaml")
     with pytest.raises(CardError, match=r"It is one of a registry: `open_registry\(\).selection` reads it"):
         local.selection(path)
 
