@@ -16,6 +16,7 @@ from pandas.api.types import infer_dtype
 
 from cellzoo import __version__
 from cellzoo.converters.celldata import MODALITIES, CellData, Raw
+from cellzoo.converters.fetch import Progress
 from cellzoo.converters.formats.files import reading
 from cellzoo.converters.rows import Rows, Stored, blocks
 from cellzoo.converters.transpose import turned
@@ -134,16 +135,22 @@ def _reading(path: Path) -> Iterator[None]:
         yield
 
 
-def write_h5ad(data: CellData, path: Path) -> Path:
+def write_h5ad(data: CellData, path: Path, progress: Progress | None = None) -> Path:
     """Write data block by block, gzip-compressed, and return the path; with further modalities an h5mu is written."""
     with _new_file(path, USER_BLOCK if data.modalities else None) as (file, disk):
+
+        def wrote(matrix: str, cells: int, of: int) -> None:
+            disk.check()
+            if progress:
+                progress(f"{path.name}: {matrix}", cells, of)
+
         if data.modalities:
-            _write_h5mu(data, file, disk.check)
+            _write_h5mu(data, file, wrote)
             file.close()
             disk.seek(0)
             disk.write(f"MuData (format-version={H5MU};creator=cellzoo;creator-version={__version__})".encode())
         else:
-            write_group(data, file, disk.check)
+            write_group(data, file, wrote)
     return path
 
 
@@ -226,20 +233,20 @@ class _Disk(io.FileIO):
             raise self.failed
 
 
-def write_group(data: CellData, group: h5py.Group, check: Callable[[], None] = lambda: None) -> None:
-    """Write data as an AnnData into a group of an HDF5 file; ``check`` is called after each block."""
+def write_group(data: CellData, group: h5py.Group, wrote: Progress = lambda *_: None) -> None:
+    """Write data as an AnnData into a group of an HDF5 file; ``wrote`` is told of each block."""
     group.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
     _write(group, "obs", data.obs)
     _write(group, "var", data.var)
     if data.X is not None:
-        write_rows(group, "X", data.X, check)
+        write_rows(group, "X", data.X, wrote)
     _write(group, "layers", {})
     for name, rows in data.layers.items():
-        write_rows(group["layers"], name, rows, check)
+        write_rows(group["layers"], name, rows, wrote)
     if data.raw is not None:
         raw = group.create_group("raw")
         raw.attrs.update({"encoding-type": "raw", "encoding-version": "0.1.0"})
-        write_rows(raw, "X", data.raw.X, check)
+        write_rows(raw, "X", data.raw.X, wrote)
         _write(raw, "var", data.raw.var)
         _write(raw, "varm", data.raw.varm)
     for name in AXES:
@@ -265,8 +272,8 @@ def _write(group: h5py.Group, name: str, value: Any) -> None:
             raise InputError(f"{group.name.rstrip('/')}/{name}: {message}") from error
 
 
-def write_rows(group: h5py.Group, name: str, rows: Rows, check: Callable[[], None] = lambda: None) -> None:
-    """Write a matrix as a CSR group of AnnData, block by block; ``check`` is called after each."""
+def write_rows(group: h5py.Group, name: str, rows: Rows, wrote: Progress = lambda *_: None) -> None:
+    """Write a matrix as a CSR group of AnnData, block by block; ``wrote`` is told its name, cells so far and in all."""
     node = group.create_group(name)
     node.attrs.update({"encoding-type": "csr_matrix", "encoding-version": "0.1.0"})
     node.attrs["shape"] = np.asarray(rows.shape, dtype=np.int64)
@@ -280,11 +287,11 @@ def write_rows(group: h5py.Group, name: str, rows: Rows, check: Callable[[], Non
         for node_part, new in ((values, block.data), (features, block.indices)):
             node_part.resize((filled + block.nnz,))
             node_part[filled:] = new
-        check()
+        wrote(node.name.lstrip("/"), start + block.shape[0], rows.shape[0])
     node.create_dataset("indptr", data=ends, compression="gzip")
 
 
-def _write_h5mu(data: CellData, file: h5py.File, check: Callable[[], None]) -> None:
+def _write_h5mu(data: CellData, file: h5py.File, wrote: Progress) -> None:
     """Write the modalities, and above them what `mudata` expects to find about all of them."""
     import mudata
 
@@ -305,4 +312,4 @@ def _write_h5mu(data: CellData, file: h5py.File, check: Callable[[], None]) -> N
     mod = file.create_group("mod")
     mod.attrs["mod-order"] = list(parts)
     for name, part in parts.items():
-        write_group(part, mod.create_group(name), check)
+        write_group(part, mod.create_group(name), wrote)

@@ -60,7 +60,8 @@ class Data(ABC):
             from cellzoo.converters.cellxgene import converted
 
             data, _ = converted(data, schema, said=said)
-        return write_h5ad(data, folder / f"{self.id}.{'h5mu' if data.modalities else 'h5ad'}"), data
+        path = folder / f"{self.id}.{'h5mu' if data.modalities else 'h5ad'}"
+        return write_h5ad(data, path, progress), data
 
 
 D_co = TypeVar("D_co", bound=Data, covariant=True)

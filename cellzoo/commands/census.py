@@ -95,7 +95,7 @@ def get(selection: CensusSelection, out: Path, kind: str, genes: str | None) -> 
             click.echo(out)
             return
         for done, data in enumerate(selection.values(), 1):
-            click.echo(write_h5ad(data.open(genes), out / f"{data.id}.h5ad"))
+            click.echo(write_h5ad(data.open(genes), out / f"{data.id}.h5ad", progress))
             progress("data sets", done, len(selection))
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cellzoo.commands.shared import Command, FileIn, set_option
-from cellzoo.console import say
+from cellzoo.console import bars, say
 
 if TYPE_CHECKING:
     from cellzoo.converters.cellxgene import Report
@@ -71,7 +71,8 @@ def convert(  # noqa: PLR0913, PLR0917
         )
     check_writable(out)
     data, report = converted(open_h5ad(source), target, version, said, labels, leave_out)
-    write_h5ad(data, out)
+    with bars() as progress:
+        write_h5ad(data, out, progress)
     if as_json:
         click.echo(json.dumps(report.as_dict(), indent=1, ensure_ascii=False))
     else:

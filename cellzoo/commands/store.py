@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,12 +112,14 @@ def get(path: Path, out: Path, kind: str, dataset: str | None, where: dict[str, 
     part = Store(path).celldata(dataset)
     if where:
         part = select(part, rows=_cells(path, part, where))
-    writers: dict[str, Callable[[CellData, Path], Path]] = {
-        "h5ad": write_h5ad,
-        "zarr": write_zarr,
-        "parquet": write_dataset,
-    }
-    click.echo(writers[kind](part, out))
+    with bars() as progress:
+        writers: dict[str, Callable[[CellData, Path], Path]] = {
+            "h5ad": partial(write_h5ad, progress=progress),
+            "zarr": write_zarr,
+            "parquet": write_dataset,
+        }
+        made = writers[kind](part, out)
+    click.echo(made)
     say(f"{part.n_obs:,} cells x {part.n_vars:,} features")
 
 

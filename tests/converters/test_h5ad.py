@@ -117,6 +117,17 @@ def test_a_file_passes_through_without_being_in_memory(adata, tmp_path):
     same(read_h5ad(tmp_path / "y.h5ad"), adata)
 
 
+def test_who_waits_is_told_of_every_matrix_until_it_is_whole(adata, tmp_path):
+    told = {}
+    write_h5ad(
+        CellData.of(adata), tmp_path / "x.h5ad", lambda name, done, of: told.setdefault(name, []).append((done, of))
+    )
+    assert list(told) == [f"x.h5ad: {name}" for name in ("X", "layers/spliced", "layers/dense", "raw/X")]
+    for steps in told.values():
+        assert steps == sorted(steps)
+        assert steps[-1] == (300, 300)
+
+
 @pytest.mark.parametrize("form", ["csc", "dense", "uncompressed", "0.7"])
 def test_other_encodings_are_opened_too(adata, tmp_path, form):
     adata.X = adata.X.tocsc() if form == "csc" else adata.X.toarray() if form == "dense" else adata.X
