@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -245,23 +246,18 @@ def _read(counts: Rows, obs: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, int]
     """Return the cells without counts, those with the counts of one before them, and how many values are no counts."""
     from xxhash import xxh3_128_digest
 
-    seen: set[bytes] = set()
-    empty, twins, strange = [], [], 0
+    digests, filled, strange = np.zeros((len(obs), 2), np.uint64), np.zeros(len(obs), dtype=bool), 0
     checked = np.asarray(obs["in_tissue"]) != 0 if "in_tissue" in obs else np.ones(len(obs), dtype=bool)
     for start, block in blocks(counts):
         values = block.data.astype(np.float64)
         strange += int(((values < 0) | (values != np.round(values))).sum())
-        ends = block.indptr
         places, numbers = block.indices.astype(np.int64), block.data.astype(np.float32)
-        for cell in range(block.shape[0]):
-            if not checked[start + cell]:
-                continue
-            part = slice(ends[cell], ends[cell + 1])
-            if part.start == part.stop:
-                empty.append(start + cell)
-                continue
-            digest = xxh3_128_digest(places[part].tobytes() + numbers[part].tobytes())
-            if digest in seen:
-                twins.append(start + cell)
-            seen.add(digest)
-    return np.asarray(empty, dtype=np.int64), np.asarray(twins, dtype=np.int64), strange
+        for cell, (first, stop) in enumerate(pairwise(block.indptr.tolist()), start):
+            if checked[cell] and first < stop:
+                filled[cell] = True
+                said = places[first:stop].tobytes() + numbers[first:stop].tobytes()
+                digests[cell] = np.frombuffer(xxh3_128_digest(said), np.uint64)
+    cells = np.flatnonzero(filled)
+    order = np.lexsort(digests[cells].T)  # stable: of cells with the same counts the first stays the first
+    again = (digests[cells][order[1:]] == digests[cells][order[:-1]]).all(axis=1)
+    return np.flatnonzero(checked & ~filled), np.sort(cells[order[1:]][again]), strange

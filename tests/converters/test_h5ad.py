@@ -118,7 +118,7 @@ def test_a_file_passes_through_without_being_in_memory(adata, tmp_path):
 
 
 def test_who_waits_is_told_of_every_matrix_until_it_is_whole(adata, tmp_path):
-    told = {}
+    told: dict[str, list[tuple[int, int]]] = {}
     write_h5ad(
         CellData.of(adata), tmp_path / "x.h5ad", lambda name, done, of: told.setdefault(name, []).append((done, of))
     )
