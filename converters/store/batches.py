@@ -86,7 +86,7 @@ class Recycler(Buffers):
                 self._free.discard(id(self._blocks[fitting]))
                 return self._blocks[fitting][:values]
             if same:  # all too small
-                self._blocks.pop(same[0])
+                self._free.discard(id(self._blocks.pop(same[0])))
             block = np.empty(values + values // 4, dtype)
             if len(self._blocks) < self._most:  # who keeps all batches keeps them without us
                 self._blocks.append(block)
