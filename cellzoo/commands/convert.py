@@ -96,5 +96,7 @@ def _tell(report: Report) -> None:
         say(f"carried, {part}: {', '.join(names)}")
     for part, names in report.restored.items():
         say(f"restored, {part}: {', '.join(names)}")
+    for part, why in report.not_restored.items():
+        say(f"not restored, {part}: {why}")
     for what in report.computed:
         say(f"computed, {what}")

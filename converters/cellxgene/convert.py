@@ -74,6 +74,8 @@ class Report:
     """Part of the data -> what the new form has no place or other values for; it returns on the way back."""
     restored: dict[str, list[str]] = field(default_factory=dict)
     """Part of the data -> what had been carried and is back."""
+    not_restored: dict[str, str] = field(default_factory=dict)
+    """Part of the data -> what had been carried and is not back, and why."""
     migrated: dict[str, Any] = field(default_factory=dict)
     """What was done to bring an older CELLxGENE file to the newest schema."""
     set: dict[str, int] = field(default_factory=dict)
@@ -96,9 +98,7 @@ def form(data: CellData) -> Form:
     cellxgene = names & {id_column("assay"), id_column("tissue")}
     if names & {id_column("assay_sc"), id_column("organ"), "assay_sc", "organ"} and len(cellxgene) < 2:
         return "sfaira"
-    house = data.uns.get("cellzoo")
-    organism = id_column("organism") in names
-    if cellxgene and organism and isinstance(house, Mapping) and "gene_space" in house and MEASURED in data.var:
+    if cellxgene and id_column("organism") in names and MEASURED in data.var and "schema_version" not in data.uns:
         return "streamlined"
     if cellxgene:
         return "cellxgene"
@@ -168,10 +168,18 @@ def _translate(data: CellData, source: str, target: str) -> CellData:
     return _FROM[target](_TO[source](data))
 
 
-def _bare(data: CellData, undone: dict[str, Any]) -> CellData:
+def _bare(data: CellData, undone: dict[str, Any], report: Report) -> CellData:
     """Return a CELLxGENE file as it was before it was made to conform."""
     data = restore(data, undone.get(CONFORMED, {}))
-    return labelled(streamlined.put_back(data, undone[GENES]) if GENES in undone else data)
+    if GENES in undone and streamlined.has_its_genes(data, undone[GENES]):
+        data = streamlined.put_back(data, undone[GENES])
+    elif GENES in undone:
+        number = len(undone[GENES]["position"])
+        report.not_restored["genes"] = (
+            f"{number} genes that were not measured: the others were picked or reordered since"
+        )
+        data = streamlined.as_measured(data)
+    return labelled(data)
 
 
 def _translated(data: CellData, source: str, target: str, report: Report) -> tuple[CellData, bool]:
@@ -179,10 +187,10 @@ def _translated(data: CellData, source: str, target: str, report: Report) -> tup
     native = False
     if source == "cellxgene":
         data, undone = detach(data, CONFORMED, GENES)
-        data = _bare(data, undone) if undone else data
+        data = _bare(data, undone, report) if undone else data
         native = not undone
     data, carried = detach(data)
-    came_back = bool(carried.pop(NATIVE, False))
+    came_back = target == "cellxgene" and bool(carried.pop(NATIVE, False))
     if source == "cellxgene":
         data = migrate(data, report.migrated)
         carried |= {NATIVE: True} if native else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from cellzoo.converters.celldata import CellData, Raw
+from cellzoo.converters.cellxgene.carried import HOUSE
 from cellzoo.converters.cellxgene.fields import ORGANISM, SCHEMA_KEYS
 from cellzoo.converters.cellxgene.frames import columns_of, constant, frame_of
 from cellzoo.converters.cellxgene.portal import labelled, labels
@@ -72,6 +74,7 @@ def take_out(data: CellData) -> tuple[CellData, dict[str, Any]]:
 
     gone = data.var[~measured].drop(columns=MEASURED)
     taken = {
+        "genes": _digest(data.var.index[kept]),
         "position": np.flatnonzero(~measured),
         "column": list(data.var).index(MEASURED),
         "var": gone,
@@ -82,6 +85,21 @@ def take_out(data: CellData) -> tuple[CellData, dict[str, Any]]:
         raw.var = raw.var.drop(columns=MEASURED, errors="ignore")
     found = data.pick_features(kept, matrix)
     return found.with_(var=found.var.drop(columns=MEASURED), raw=raw), taken
+
+
+def has_its_genes(data: CellData, taken: dict[str, Any]) -> bool:
+    """Return whether data have the genes, in the order, that `take_out` left."""
+    return str(taken["genes"]) == _digest(data.var.index)
+
+
+def _digest(genes: pd.Index) -> str:
+    return hashlib.sha256("\n".join(map(str, genes)).encode()).hexdigest()
+
+
+def as_measured(data: CellData) -> CellData:
+    """Return data all of whose genes were measured, and which are those of no gene space."""
+    house = {key: value for key, value in data.uns.get(HOUSE, {}).items() if not key.startswith("gene_space")}
+    return data.with_(var=data.var.assign(**{MEASURED: True}), uns=dict(data.uns) | {HOUSE: house})
 
 
 def put_back(data: CellData, taken: dict[str, Any]) -> CellData:

@@ -163,6 +163,33 @@ def test_genes_that_were_not_measured_leave_and_come_back(mouse):
     assert (back.to_anndata().X != data.to_anndata().X).nnz == 0
 
 
+@pytest.mark.parametrize("target", ["streamlined", "sfaira"])
+@pytest.mark.parametrize(
+    "pick",
+    [
+        lambda n: np.arange(1, n),
+        lambda n: np.arange(n - 3),
+        lambda n: np.arange(n)[::-1],
+        lambda n: np.arange(0, n, 40),
+    ],
+    ids=["without the first", "without the last", "in reverse", "a few"],
+)
+def test_genes_that_were_picked_since_keep_their_counts_and_the_others_stay_away(mouse, target, pick):
+    file = converted(mouse, "cellxgene", said={"disease": "normal"})[0].to_anndata()
+    picked = file[:, pick(file.n_vars)].copy()
+    found, report = converted(CellData.of(picked), target)
+    assert list(found.var.index) == list(picked.var_names)
+    assert (found.to_anndata().X != picked.X).nnz == 0
+    gone = mouse.n_vars - file.n_vars
+    assert report.not_restored == {
+        "genes": f"{gone} genes that were not measured: the others were picked or reordered since"
+    }
+    if target == "streamlined":
+        assert found.var["measured"].all()
+        assert "gene_space" not in found.uns["cellzoo"]
+        assert form(found) == "streamlined"
+
+
 def test_a_gene_that_was_not_measured_has_no_counts(mouse):
     data = mouse
     data.var["measured"] = np.arange(data.n_vars) == 5

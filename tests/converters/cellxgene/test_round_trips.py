@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from cellzoo.converters.celldata import CellData, Raw
-from cellzoo.converters.cellxgene import converted
+from cellzoo.converters.cellxgene import converted, form
 from cellzoo.converters.cellxgene.frames import alike, same
 from cellzoo.converters.cellxgene.portal import labelled
 from cellzoo.converters.h5ad import open_h5ad, write_h5ad
@@ -282,6 +282,19 @@ def test_cellxgene_to_sfaira_and_back_is_the_identity(data):
     assert differences(data, to("cellxgene", to("sfaira", data))) == []
 
 
+WAYS = (["streamlined"], ["sfaira", "streamlined"], ["streamlined", "sfaira", "streamlined"])
+
+
+@some
+@given(cellxgene(), st.sampled_from(WAYS))
+def test_cellxgene_to_streamlined_by_any_way_and_back_is_the_identity(data, way):
+    found = data
+    for target in way:
+        found = to(target, found)
+        assert form(found) == target
+    assert differences(data, to("cellxgene", found)) == []
+
+
 @many
 @given(sfaira())
 def test_sfaira_to_cellxgene_and_back_is_the_identity(data):
@@ -298,7 +311,7 @@ def test_streamlined_to_others_and_back_is_the_identity(data, way):
 
 
 @few
-@given(st.one_of(cellxgene(), sfaira(), streamlined()), st.sampled_from(["cellxgene", "sfaira"]))
+@given(st.one_of(cellxgene(), sfaira(), streamlined()), st.sampled_from(["cellxgene", "sfaira", "streamlined"]))
 def test_converting_twice_is_converting_once(data, target):
     once = to(target, data)
     assert differences(once, to(target, once)) == []
