@@ -282,12 +282,12 @@ def test_cellxgene_to_sfaira_and_back_is_the_identity(data):
     assert differences(data, to("cellxgene", to("sfaira", data))) == []
 
 
-WAYS = (["streamlined"], ["sfaira", "streamlined"], ["streamlined", "sfaira", "streamlined"])
+WAYS = (["streamlined"], ["sfaira"], ["streamlined", "sfaira", "streamlined"], ["sfaira", "streamlined", "sfaira"])
 
 
 @some
 @given(cellxgene(), st.sampled_from(WAYS))
-def test_cellxgene_to_streamlined_by_any_way_and_back_is_the_identity(data, way):
+def test_cellxgene_there_and_back_the_same_way_is_the_identity(data, way):
     found = data
     for target in way:
         found = to(target, found)
