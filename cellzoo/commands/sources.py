@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -11,12 +12,16 @@ from typing import TYPE_CHECKING, Protocol
 import click
 
 from cellzoo.commands.shared import open_zoo
-from cellzoo.errors import NotFoundError
+from cellzoo.console import say
+from cellzoo.errors import InputError, NotFoundError
 
 if TYPE_CHECKING:
     from cellzoo.converters.celldata import CellData
     from cellzoo.converters.store import Store
     from cellzoo.converters.zoo import Zoo
+
+PROCESSED = "processed"
+"""Layer of the values that stand beside counts, as in streamlined data."""
 
 
 class Source(Protocol):
@@ -66,10 +71,17 @@ class H5adFile:
         return {}
 
     def open(self) -> CellData:
-        """Return the data as they stand in the file."""
+        """Return the data as they stand in the file; of a CELLxGENE file the counts in X, not in raw."""
+        from cellzoo.converters.cellxgene import form
+        from cellzoo.converters.cellxgene.sfaira import counts_first
         from cellzoo.converters.h5ad import open_h5ad
 
-        return open_h5ad(Path(self.name))
+        data = open_h5ad(Path(self.name))
+        with suppress(InputError):  # what is of no form is taken as it is
+            if data.raw is not None and data.X is not None and form(data) == "cellxgene":
+                data = counts_first(data, PROCESSED)
+                say(f"{self.name}: X are the counts of raw; the values of X are the layer {PROCESSED}")
+        return data
 
 
 @dataclass(frozen=True)

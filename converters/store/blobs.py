@@ -34,8 +34,15 @@ def encode(value: Any, put: Put, where: str = "") -> Any:  # noqa: PLR0911 (a re
         index = encode(value.index.to_series(), put, f"{where} index")
         columns = [[str(name), encode(value[name], put, f"{where}[{name!r}]")] for name in value]
         return {KIND: "frame", "index": index, "name": value.index.name, "columns": columns}
-    if isinstance(value, pd.Series | pd.Index | pd.Categorical):
-        return {KIND: "column", "file": put(_parquet(pd.Series(value), where), "parquet")}
+    if isinstance(value, pd.Series | pd.Index | pd.Categorical) and isinstance(value.dtype, pd.CategoricalDtype):
+        column = pd.Series(value)
+        kept = {"codes": column.cat.codes.to_numpy(), "categories": column.cat.categories.to_series()}
+        encoded = {name: encode(part, put, where) for name, part in kept.items()}
+        alone = isinstance(value, pd.Categorical)
+        return {KIND: "category", "ordered": bool(column.cat.ordered), "alone": alone, **encoded}
+    if isinstance(value, pd.Series | pd.Index | pd.api.extensions.ExtensionArray):
+        alone = isinstance(value, pd.api.extensions.ExtensionArray)
+        return {KIND: "column", "alone": alone, "file": put(_parquet(pd.Series(value), where), "parquet")}
     if sp.issparse(value):
         csr = sp.csr_matrix(value)
         parts = [encode(part, put, where) for part in (csr.data, csr.indices, csr.indptr)]
@@ -102,11 +109,20 @@ def _frame(value: dict[str, Any], path: Path) -> pd.DataFrame:
     return pd.DataFrame(columns, index=index)
 
 
-def _column(value: dict[str, Any], path: Path) -> pd.Series:
+def _column(value: dict[str, Any], path: Path) -> Any:
     import pyarrow.parquet as pq
 
     frame: pd.DataFrame = pq.read_table(io.BytesIO(read(path, value["file"]))).to_pandas()
-    return frame["value"].rename(None)
+    column = frame["value"].rename(None)
+    return column.array if value["alone"] else column
+
+
+def _category(value: dict[str, Any], path: Path) -> Any:
+    codes, names = decode(value["codes"], path), pd.Index(decode(value["categories"], path))
+    if codes.size and not -1 <= codes.min() <= codes.max() < len(names):
+        raise IntegrityError(f"{path}: codes of categories that are not there. Copy or build the store anew.")
+    column = pd.Categorical.from_codes(codes, names, ordered=value["ordered"])
+    return column if value["alone"] else pd.Series(column)
 
 
 def _sparse(value: dict[str, Any], path: Path) -> Any:
@@ -140,7 +156,7 @@ def _mapping(value: dict[str, Any], path: Path) -> dict[str, Any]:
 
 
 _DECODERS: dict[str, Callable[[dict[str, Any], Path], Any]] = {
-    **{"frame": _frame, "column": _column, "sparse": _sparse, "array": _array},
+    **{"frame": _frame, "column": _column, "category": _category, "sparse": _sparse, "array": _array},
     **{"text": _text, "record": _record, "mapping": _mapping},
 }
 

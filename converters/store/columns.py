@@ -192,6 +192,18 @@ def _fits(dtype: np.dtype[Any], common: np.dtype[Any]) -> bool:
     return np.can_cast(dtype, common, "safe") and not long
 
 
+NULLABLE = {"bool": "boolean"} | {
+    f"{kind}{bits}": f"{name}{bits}" for kind, name in (("int", "Int"), ("uint", "UInt")) for bits in (8, 16, 32, 64)
+}
+"""NumPy's name of a type -> that of the type of pandas whose values may be missing."""
+
+
+def _number(dtype: Any) -> np.dtype[Any] | None:
+    """Return the numbers or truth values of a column as NumPy has them, None for any other type."""
+    plain = dtype if isinstance(dtype, np.dtype) else getattr(dtype, "numpy_dtype", None)
+    return plain if isinstance(plain, np.dtype) and plain.kind in "biuf" else None
+
+
 def joined(pieces: Sequence[Any], lengths: Sequence[int]) -> pd.Series:
     """Return stretches of one column (None: a data set without it) as one column, of their type where they agree."""
     there: list[Any] = [pd.Series(piece) for piece in pieces if piece is not None]
@@ -202,14 +214,13 @@ def joined(pieces: Sequence[Any], lengths: Sequence[int]) -> pd.Series:
         return pd.Series(pd.Categorical.from_codes(np.concatenate(codes), dtype=first.dtype))
     if len(there) == len(pieces) and len(dtypes) == 1:
         return pd.Series(pd.concat(there, ignore_index=True))
-    numeric = all(isinstance(one.dtype, np.dtype) and one.dtype.kind in "biuf" for one in there)
     target: Any = object
-    if numeric and len({one.dtype.kind == "b" for one in there}) == 1:
-        common = np.result_type(*(one.dtype for one in there))
-        exact = all(_fits(one.dtype, common) for one in there)
-        whole = len(there) == len(pieces)
-        nullable = {"b": "boolean", "i": common.name.capitalize(), "u": "UI" + common.name[2:]}
-        target = (common if whole or common.kind == "f" else nullable[common.kind]) if exact else object
+    numbers = [plain for one in there if (plain := _number(one.dtype)) is not None]
+    if len(numbers) == len(there) and len({one.kind == "b" for one in numbers}) == 1:
+        common = np.result_type(*numbers)
+        whole = len(there) == len(pieces) and all(isinstance(one.dtype, np.dtype) for one in there)
+        if all(_fits(one, common) for one in numbers):  # of fractions NaN stands for those that are missing
+            target = common if whole or common.kind == "f" else NULLABLE[common.name]
     full = [
         pd.Series([np.nan if target is object else pd.NA] * n, dtype=object)
         if p is None
@@ -217,6 +228,8 @@ def joined(pieces: Sequence[Any], lengths: Sequence[int]) -> pd.Series:
         for p, n in zip(pieces, lengths, strict=True)
     ]
     whole_column = pd.concat(full, ignore_index=True)
+    if target is object:
+        return whole_column.where(whole_column.notna(), np.nan)
     if isinstance(target, np.dtype):
         return whole_column.where(whole_column.notna(), np.nan).astype(target)
     return whole_column.astype(target)

@@ -5,20 +5,21 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import anndata
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import ArrayLike
+from pandas.api.types import infer_dtype
 
 from cellzoo.converters.celldata import MODALITIES, CellData
 from cellzoo.converters.rows import BLOCK_BYTES, FIRST_BLOCK, Rows, cells_in
-from cellzoo.converters.store.matrix import StoreRows
+from cellzoo.converters.store.matrix import Matrix, StoreRows
 from cellzoo.converters.store.sampling import RowNumbers, row_numbers
 from cellzoo.converters.write import new_folder
-from cellzoo.errors import GenesError, MissingExtraError
+from cellzoo.errors import GenesError, InputError, MissingExtraError
 
 if TYPE_CHECKING:
     import dask.array
@@ -28,12 +29,12 @@ if TYPE_CHECKING:
 
 
 class Gathered:
-    """Some cells of a matrix of a store, in any order."""
+    """Some cells of a matrix of a store, in any order, over some of its features or all."""
 
-    def __init__(self, rows: StoreRows, cells: RowNumbers) -> None:
-        self.matrix, self.cells, self.columns = rows.matrix, rows.start + cells, rows.columns
-        self.shape: tuple[int, int] = (len(cells), rows.shape[1])
-        self.dtype: np.dtype[Any] = rows.dtype
+    def __init__(self, matrix: Matrix, cells: RowNumbers, columns: np.ndarray | None) -> None:
+        self.matrix, self.cells, self.columns = matrix, cells, columns
+        self.shape: tuple[int, int] = (len(cells), matrix.shape[1] if columns is None else len(columns))
+        self.dtype: np.dtype[Any] = matrix.dtype
 
     def read(self, start: int, stop: int) -> sp.csr_matrix:
         """Return those cells."""
@@ -43,7 +44,7 @@ class Gathered:
 def select(source: Store | CellData, rows: ArrayLike | None = None, genes: Sequence[str] | None = None) -> CellData:
     """Return some cells (numbers in any order, or a mask) and some genes by id; the matrices stay on disk.
 
-    `source` is a store, or what its `celldata` gave of one data set.
+    `source` is a store, what its `celldata` gave of one data set, or a selection of either.
 
     Genes restrict X and its layers; what has features of its own (raw, proteins, peaks) keeps them.
     """
@@ -54,7 +55,7 @@ def select(source: Store | CellData, rows: ArrayLike | None = None, genes: Seque
         at = _positions(whole.var.index, genes)
         whole = whole.pick_features(at, lambda matrix: _restricted(matrix, at))
     cells = row_numbers(whole.n_obs if rows is None else rows, whole.n_obs)
-    return whole.pick(cells, lambda matrix: Gathered(cast(StoreRows, matrix), cells))
+    return whole.pick(cells, lambda matrix: _gathered(matrix, cells))
 
 
 def lazy(data: CellData) -> anndata.AnnData:
@@ -104,8 +105,9 @@ def write_zarr(data: CellData, path: Path) -> Path:
     """Write data block by block as Zarr 3 and return the path, a new folder.
 
     `anndata.read_zarr` and `anndata.experimental.read_lazy` open it; with further modalities it is one of MuData,
-    whose ``mod/rna`` they open.
+    whose ``mod/rna`` they open. InputError for columns that mix numbers and text: Zarr would make all of it text.
     """
+    refuse_mixed(data, path)
     with new_folder(path) as temporary, warnings.catch_warnings(), anndata.settings.override(zarr_write_format=3):
         warnings.simplefilter("ignore")  # metadata in one file is not yet in the specification; changes to come
         if data.modalities:
@@ -115,8 +117,30 @@ def write_zarr(data: CellData, path: Path) -> Path:
     return path
 
 
-def _restricted(rows: Any, features: RowNumbers) -> StoreRows:
+def refuse_mixed(data: CellData, path: Path) -> None:
+    """Raise InputError with the columns whose values are of several types."""
+    frames = {"obs": data.obs, "var": data.var, "raw/var": data.raw.var if data.raw else data.var}
+    mixed = [
+        f"{part}[{str(name)!r}]"
+        for part, frame in frames.items()
+        for name in frame
+        if infer_dtype(frame[name], skipna=True).startswith("mixed")
+    ]
+    if mixed:
+        raise InputError(
+            f"{path}: cannot be written: {', '.join(dict.fromkeys(mixed))} mix numbers and text. Make each of one type."
+        )
+
+
+def _gathered(rows: Any, cells: RowNumbers) -> Gathered:
+    own = rows.cells[cells] if isinstance(rows, Gathered) else rows.start + cells
+    return Gathered(rows.matrix, own, rows.columns)
+
+
+def _restricted(rows: Any, features: RowNumbers) -> Rows:
     own = features if rows.columns is None else rows.columns[features]
+    if isinstance(rows, Gathered):
+        return Gathered(rows.matrix, rows.cells, own)
     return StoreRows(rows.matrix, rows.start, rows.start + rows.shape[0], own)
 
 

@@ -257,7 +257,7 @@ def gather(
             last = max(last, ids[first + k])
         for k in range(n):
             largest = max(largest, codes[first + k])
-        if last >= features:
+        if n and last >= features:
             return NO_FEATURE
         factor = target / totals[row] if target > 0 and totals[row] != 0 else 1.0
         if factor == 1 and not log:  # two streams of writes go faster side by side

@@ -2,6 +2,7 @@
 
 import warnings
 from functools import partial
+from typing import Any
 
 import anndata
 import dask.array
@@ -13,6 +14,7 @@ import scipy.sparse as sp
 
 from cellzoo.converters.celldata import CellData
 from cellzoo.converters.h5ad import write_h5ad
+from cellzoo.converters.rows import Memory
 from cellzoo.converters.store import build, huggingface
 from cellzoo.converters.store.handout import dask_array, lazy, lazy_mudata, select, write_zarr
 from cellzoo.converters.store.huggingface import write_dataset
@@ -228,3 +230,89 @@ def test_obs_that_no_table_holds_is_refused(tmp_path, obs, said):
 )
 def test_the_card_has_the_size_category_of_the_hub(cells, size):
     assert huggingface._size(cells) == size
+
+
+def test_a_selection_is_selected_from_again(store, cells):
+    genes = list(cells.var_names[[7, 2, 9, 4]])
+    first = select(store, SOME, genes)
+    for again, expected in (
+        (select(first, [4, 1, 1 + 2]), cells[SOME[[4, 1, 3]], genes]),
+        (select(first, genes=genes[:0:-1]), cells[SOME, genes[:0:-1]]),
+        (select(select(first, [0, 3]), [1], genes[1:3]), cells[SOME[[3]], genes[1:3]]),
+    ):
+        got = again.to_anndata()
+        assert list(got.obs_names) == list(expected.obs_names)
+        assert (got.X != expected.X).nnz == 0
+        assert (got.layers["spliced"] != expected.layers["spliced"]).nnz == 0
+
+
+def two(tmp_path, **columns):
+    """Return the cells of two data sets as one, whose obs columns are of the types given."""
+    datas = [
+        CellData(
+            pd.DataFrame({name: pair[k] for name, pair in columns.items()}, index=["a", "b"]), VAR, Memory(np.eye(2))
+        )
+        for k in (0, 1)
+    ]
+    given = [(f"d{k}", f"{k:064d}", partial(lambda data: data, data)) for k, data in enumerate(datas)]
+    return build(tmp_path / "two.store", given).celldata()
+
+
+VAR = pd.DataFrame(index=["ENSG1", "ENSG2"])
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "dtype"),
+    [
+        ([1, 2], pd.array([3, None], "Int64"), "Int64"),
+        (np.array([1, 2], "i4"), pd.array([3, None], "Int8"), "Int32"),
+        ([True, False], pd.array([None, True], "boolean"), "boolean"),
+        ([1.5, 2.5], pd.array([3.5, None], "Float64"), "float64"),
+        (pd.array([1, None], "UInt8"), pd.array([3, None], "Int64"), "Int64"),
+    ],
+)
+def test_numbers_of_which_some_are_missing_stay_numbers(tmp_path, first, second, dtype):
+    data = two(tmp_path, number=(first, second))
+    expected = [None if pd.isna(one) else one for one in [*first, *second]]
+    assert str(data.obs["number"].dtype) == dtype
+    write_zarr(data, tmp_path / "two.zarr")
+    write_h5ad(data, tmp_path / "two.h5ad")
+    for found in (data.obs, anndata.read_zarr(tmp_path / "two.zarr").obs, anndata.read_h5ad(tmp_path / "two.h5ad").obs):
+        assert [None if pd.isna(one) else one for one in found["number"]] == expected
+
+
+@pytest.mark.parametrize("write", [write_zarr, write_h5ad])
+def test_a_column_of_numbers_and_text_is_refused_by_name(tmp_path, write):
+    data = two(tmp_path, fine=(["x", "y"], ["z", None]), cluster=([1, 2], ["3", "4"]))
+    with pytest.raises(InputError, match="'cluster'"):
+        write(data, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    write(two(tmp_path / "other", fine=(["x", "y"], ["z", None])), tmp_path / "out")
+
+
+def test_categories_in_uns_and_of_genes_come_back_as_they_were(tmp_path):
+    lengths = pd.Categorical([7, 5], categories=[5, 7, 9], ordered=True)
+    uns: dict[str, Any] = {
+        "order": pd.Categorical(["b", "a", None]),
+        "levels": pd.array([1, None], "Int64"),
+        "nested": {"one": lengths},
+    }
+    data = CellData(pd.DataFrame(index=["a", "b"]), VAR.assign(length=lengths), Memory(np.eye(2)), uns=uns)
+    found = build(tmp_path / "s", [("d", "0" * 64, lambda: data)]).celldata()
+    assert found.var["length"].dtype == data.var["length"].dtype
+    for got, expected in ((found.uns["order"], uns["order"]), (found.uns["nested"]["one"], lengths)):
+        assert isinstance(got, pd.Categorical)
+        assert got.dtype == expected.dtype
+        assert got.equals(expected)
+    write_h5ad(found, tmp_path / "x.h5ad")
+    write_zarr(found, tmp_path / "x.zarr")
+    for read in (anndata.read_h5ad(tmp_path / "x.h5ad"), anndata.read_zarr(tmp_path / "x.zarr")):
+        assert read.uns["order"].tolist()[:2] == ["b", "a"]
+        assert read.var["length"].tolist() == [7, 5]
+
+
+def test_cells_without_features_are_handed_out(tmp_path):
+    empty = CellData(pd.DataFrame(index=["a", "b"]), VAR[:0], Memory(sp.csr_matrix((2, 0))))
+    made = build(tmp_path / "s", [("d", "0" * 64, lambda: empty)])
+    assert made.gather(np.array([1, 0])).shape == (2, 0)
+    assert made.celldata().to_anndata().shape == (2, 0)
