@@ -84,6 +84,8 @@ class Report:
     """Why -> the cells that were left out because that was asked for."""
     genes_not_measured: int = 0
     """Genes of the gene space that were not measured and are not written; the way back has them again."""
+    unknown: dict[str, str] = field(default_factory=dict)
+    """Field and label of sfaira's that mean no term today -> why; they are carried, and the cells unknown."""
     computed: list[str] = field(default_factory=list)
     """What was computed because the schema asks for it."""
 
@@ -194,6 +196,7 @@ def _translated(data: CellData, source: str, target: str, report: Report) -> tup
     if source == "cellxgene":
         data = migrate(data, report.migrated)
         carried |= {NATIVE: True} if native else {}
+    report.unknown = sfaira.unclear(data) if source == "sfaira" else {}
     found = _translate(data, source, target)
     if loads := carried.pop(target, None):
         found = restore(found, loads)

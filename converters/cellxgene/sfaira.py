@@ -145,16 +145,37 @@ def organism_of(columns: dict[str, Any]) -> str:
 def _terms(columns: dict[str, Any], field: str, organism: str, unknown: Any) -> Any:
     """Return the term ids of a field, from its ids, else from its labels; sfaira's words for no term are unknown."""
     if id_column(field) in columns:
-        return mapped(columns[id_column(field)], lambda one: UNKNOWN if _no_term(one) else one)
+        return mapped(
+            columns[id_column(field)], lambda one: UNKNOWN if _no_term(one) else in_order(one.split(DELIMITER))
+        )
     if field not in columns:
         return unknown
 
     def terms(text: str) -> str:
-        return DELIMITER.join(
-            one if one == NOT_APPLICABLE else by_label(field, one, organism).id for one in text.split(DELIMITER)
-        )
+        found = [one if one == NOT_APPLICABLE else by_label(field, one, organism).id for one in text.split(DELIMITER)]
+        return in_order(found)
 
     return mapped(columns[field], terms)
+
+
+def in_order(terms: list[str]) -> str:
+    """Return several terms of a cell as CELLxGENE writes them: in order."""
+    return DELIMITER.join(sorted(terms))
+
+
+def unclear(data: CellData) -> dict[str, str]:
+    """Return field and label of sfaira's that mean no term -> why; the cells that have them are unknown."""
+    columns = renamed(data.obs, OBS)
+    organism = organism_of(columns)
+    found = {}
+    for field in CELL_TERMS:
+        if field in columns and id_column(field) not in columns:
+            for text in sorted({str(one) for one in categories(columns[field]).unique()} - {UNKNOWN, NOT_APPLICABLE}):
+                for one in text.split(DELIMITER):
+                    term = by_label(field, one, organism)
+                    if term.id == UNKNOWN and not _no_term(one):
+                        found[f"{field} {one!r}"] = term.note
+    return found
 
 
 def _no_term(text: str) -> bool:

@@ -104,6 +104,24 @@ def test_what_is_no_cell_type_is_unknown_and_comes_back(word):
     assert set(to_sfaira(found).obs["cell_type_ontology_term_id"]) == {word}
 
 
+def test_labels_that_mean_no_term_are_said_with_the_reason():
+    found, report = converted(
+        sfaira({"development_stage": "adult", "ethnicity": "European", "cell_type": "NOT_A_CELL"}), "cellxgene"
+    )
+    assert set(report.unknown) == {"development_stage 'adult'", "self_reported_ethnicity 'European'"}
+    assert "is no label or synonym in HsapDv" in report.unknown["development_stage 'adult'"]
+    assert "HANCESTRO:0005 (European ancestry) is not allowed" in report.unknown["self_reported_ethnicity 'European'"]
+    assert set(found.obs["development_stage_ontology_term_id"]) == {"unknown"}
+    assert set(to_sfaira(found).obs["development_stage"]) == {"adult"}
+
+
+def test_several_diseases_are_written_in_order_and_come_back_as_they_were():
+    data = sfaira({"disease": "type 2 diabetes mellitus || COVID-19"})
+    found = to_cellxgene(data)
+    assert set(found.obs["disease_ontology_term_id"]) == {"MONDO:0005148 || MONDO:0100096"}
+    assert set(to_sfaira(found).obs["disease"]) == {"type 2 diabetes mellitus || COVID-19"}
+
+
 def test_a_cell_type_that_was_changed_in_between_stays_changed():
     found = to_cellxgene(sfaira({"cell_type_ontology_term_id": ["NOT_A_CELL", "NOT_A_CELL", "CL:0000084"]}))
     found.obs["cell_type_ontology_term_id"] = pd.Categorical(["unknown", "CL:0000236", "CL:0000236"])
