@@ -83,6 +83,12 @@ def say_metrics(metrics: dict[str, Any]) -> None:
         say(f"{role}: {', '.join(numbers)}")
 
 
+def say_set(number: dict[str, int]) -> None:
+    """Say in how many cells each field was unknown and was set."""
+    for field, cells in number.items():
+        say(f"{field}: set in {cells} cells" if cells else f"{field}: known in every cell, nothing was set")
+
+
 def say(text: str) -> None:
     """Print one line on stderr."""
     click.echo(text, err=True)

@@ -84,7 +84,7 @@ def run_demo(out: Path, study_split: bool, say: Callable[[str], None]) -> Path:
     recipe = Recipe.model_validate(STUDY_SPLIT if study_split else PACKAGED)
     for name in (*recipe.data.datasets, *(recipe.split.test.studies if recipe.split.test else ())):
         dataset = zoo[name]
-        path, _ = dataset.write(out / "data")
+        path, *_ = dataset.write(out / "data")
         story.tell("get", f"{dataset.card.cells_expected} cells, verified and streamlined to data/{path.name}")
 
     _, data, metrics = run_recipe(recipe, zoo, out / "run")

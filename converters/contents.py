@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from cellzoo.converters.counts import COUNT_LAYERS, problem, recover
+from cellzoo.converters.counts import COUNT_LAYERS, SMALLEST, UNSCALED, problem, recover
 from cellzoo.errors import CountsError, InputError
 from cellzoo.registry.genes import detect_kind, detect_organism
+from cellzoo.registry.ontology import load
 from cellzoo.registry.reading import Recover
 
 if TYPE_CHECKING:
@@ -21,9 +23,11 @@ if TYPE_CHECKING:
 
 SAMPLE = 300_000  # values of a matrix that are looked at, a third at its start, its middle and its end
 ROWS = 200  # cells on which a way to recover the counts is tried
-DEPTHS = ("n_counts", "total_counts", "ncount_rna", "n_umis", "n_umi", "numi", "n_molecules", "sum", "smallest")
-"""Columns that usually hold each cell's total count, and the word for its smallest value."""
+DEPTHS = ("n_counts", "total_counts", "ncount_rna", "n_umis", "n_umi", "numi", "n_molecules", "sum")
+"""Columns that usually hold each cell's total count."""
 SCALES = (1e4, 1e6)
+ORGANISMS = ("organism_ontology_term_id", "organism", "species")
+"""Columns of cells, and entries of uns, that say the organism; the first that is there counts."""
 ENSEMBL_COLUMNS = ("gene_ids", "gene_id", "ensembl_id", "ensembl", "feature_id", "ensembl_gene_id", "gene_stable_id")
 SYMBOL_COLUMNS = ("feature_name", "gene_symbol", "gene_symbols", "gene_name", "gene_names", "symbol", "name", "gene")
 READS_BELOW = (
@@ -44,7 +48,7 @@ class Contents:
     counts: str | None
     """Where raw counts are: ``X``, ``raw`` or a layer; None where nowhere."""
     recover: Recover | None
-    """How exact counts come out of the log-normalized values at `counts`, where there are no raw ones."""
+    """How counts come out of the log-normalized values at `counts`, where there are no raw ones."""
     looked: dict[str, str]
     """Place -> what keeps it from being raw counts, "" where it is."""
     reads: bool
@@ -56,7 +60,9 @@ class Contents:
     feature_types: str | None
     """Column of genes that says what kind of feature each is, where there are several."""
     organism: str | None
-    """NCBITaxon term: stated in the file, or told by the gene names."""
+    """NCBITaxon term: stated in the file, or told by the gene names where it states none."""
+    doubt: str
+    """What of the file keeps the organism from being sure, "" where nothing does."""
 
     @property
     def cells(self) -> int:
@@ -144,6 +150,7 @@ def _contents(path: Path, obs: pd.DataFrame, uns: dict[str, Any], places: list[_
     genes = _gene_columns(var)
     key = genes.get("ensembl") or genes["symbol"]
     names = [str(name) for name in (var.index if key == "index" else var[key])]
+    organism, doubt = _organism(path.name, obs, uns)
     return Contents(
         path=path,
         obs=obs,
@@ -155,7 +162,8 @@ def _contents(path: Path, obs: pd.DataFrame, uns: dict[str, Any], places: list[_
         genes=genes,
         names=names,
         feature_types=_feature_types(var),
-        organism=_organism(obs, uns, names),
+        organism=organism or (None if doubt else detect_organism(names)[0]),
+        doubt=doubt,
     )
 
 
@@ -193,27 +201,35 @@ def _rows(matrix: Any) -> sp.csr_matrix | None:
 
 
 def _recoverable(places: list[_Place], obs: pd.DataFrame) -> Iterator[tuple[_Place, Recover]]:
-    """Yield each place whose values are logarithms of scaled counts, and how to undo them: tried, not assumed."""
-    columns = {str(column).lower(): column for column in obs.select_dtypes("number")}
-    depths = [columns.get(name, name) for name in DEPTHS if name in columns or name == "smallest"]
+    """Yield each place whose values are logarithms of counts, and how to undo them: tried, not assumed."""
     for place in places:
         rows = _rows(place.matrix)
         if rows is None or not rows.nnz or rows.data.min() < 0 or rows.data.max() > 25:
             continue
-        for depth in depths:
-            scales = SCALES if depth == "smallest" else (*SCALES, float(obs[depth].median()))
-            for recipe in (
-                Recover(undo=undo, scale=scale, depth=str(depth), tolerance=tolerance)
-                for tolerance in (1e-6, 1e-3)
-                for undo in ("log1p", "log2p1")
-                for scale in (scales if depth != "smallest" else scales[:1])
-                if scale > 0
-            ):
-                try:
-                    recover(rows, recipe, obs.iloc[: rows.shape[0]], place.name)
-                except CountsError:
-                    continue
-                yield place, recipe
+        for recipe in _recipes(obs):
+            try:
+                counts = recover(rows, recipe, obs.iloc[: rows.shape[0]], place.name)
+            except CountsError:
+                continue
+            if recipe.depth == UNSCALED and np.gcd.reduce(counts.data.astype(np.int64)) > 1:
+                continue  # multiples of one number were scaled by it
+            yield place, recipe
+
+
+def _recipes(obs: pd.DataFrame) -> Iterator[Recover]:
+    """Yield what may undo a normalization: what is proven by its result first, what is taken on trust last."""
+    undo: tuple[Literal["log1p", "log2p1"], ...] = ("log1p", "log2p1")
+    yield from (Recover(undo=one, scale=1, depth=UNSCALED) for one in undo)
+    columns = {str(column).lower(): str(column) for column in obs.select_dtypes("number")}
+    for depth in [columns[name] for name in DEPTHS if name in columns] + [SMALLEST]:
+        scales = SCALES[:1] if depth == SMALLEST else (*SCALES, float(obs[depth].median()))
+        yield from (
+            Recover(undo=one, scale=scale, depth=depth, tolerance=tolerance)
+            for tolerance in (1e-6, 1e-3)
+            for one in undo
+            for scale in scales
+            if scale > 0
+        )
 
 
 def _gene_columns(var: pd.DataFrame) -> dict[str, str]:
@@ -243,9 +259,42 @@ def _feature_types(var: pd.DataFrame) -> str | None:
     return "feature_types" if "feature_types" in var and var["feature_types"].nunique() > 1 else None
 
 
-def _organism(obs: pd.DataFrame, uns: dict[str, Any], names: list[str]) -> str | None:
-    stated = uns.get("organism_ontology_term_id")
-    if stated is None and "organism_ontology_term_id" in obs:
-        terms = obs["organism_ontology_term_id"].unique()
-        stated = terms[0] if len(terms) == 1 else None
-    return str(stated) if stated else detect_organism(names)[0]
+def _organism(file: str, obs: pd.DataFrame, uns: dict[str, Any]) -> tuple[str | None, str]:
+    """Return the term that a file states for all cells, and what is doubtful of it; `InputError` for several."""
+    entry = next((name for name in ORGANISMS if name in uns), None)
+    said = {"uns": str(uns[entry])} if entry else {}
+    plain = {re.sub(r"[ .]", "_", name.lower()): name for name in map(str, obs)}
+    column = next((plain[name] for name in ORGANISMS if name in plain), "")
+    missing = 0
+    if column:
+        texts = obs[column].astype(object).where(obs[column].notna(), "").astype(str).str.strip()
+        known = texts[~texts.str.lower().isin(("", "unknown", "na", "nan"))]
+        missing = len(texts) - len(known)
+        said |= {f"column {column!r}": _only(file, column, known)} if len(known) else {}
+    terms = {where: term for where, text in said.items() if (term := _taxon(text))}
+    if len(set(terms.values())) > 1:
+        both = ", ".join(f"{where} says {text!r}" for where, text in said.items())
+        raise InputError(f"{file}: {both}. Cells are of one organism: correct what is wrong, and draft again.")
+    if not terms:
+        return None, ", ".join(f"{where} says {text!r}, which is no term" for where, text in said.items())
+    return next(iter(terms.values())), f"{missing} cells have none in column {column!r}" if missing else ""
+
+
+def _only(file: str, column: str, texts: pd.Series[Any]) -> str:
+    """Return the organism of a column, or `InputError` with how many cells each of several has."""
+    counted = {str(text): int(cells) for text, cells in texts.value_counts().items()}
+    if len({_taxon(text) or text for text in counted}) > 1:
+        listed = ", ".join(f"{text!r} ({cells} cells)" for text, cells in counted.items())
+        split = f"adata[adata.obs[{column!r}] == {next(iter(counted))!r}].write_h5ad(…)"
+        remedy = f"A card is of one organism, as its genes are. Write a file of each, {split}, and draft each."
+        raise InputError(f"{file}: column {column!r} says several organisms: {listed}. {remedy}")
+    return next(iter(counted))
+
+
+def _taxon(text: str) -> str | None:
+    """Return the term of an organism that is given by id or name, None for what is neither."""
+    ontology = load("NCBITaxon")
+    return next(
+        (name if name in ontology else ontology.find(name) for name in (text, text.lower()) if ontology.knows(name)),
+        None,
+    )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import scipy.sparse as sp
 
 from cellzoo.converters.rows import Mapped, Rows, blocks, canonical, in_memory
@@ -15,13 +16,15 @@ from cellzoo.registry.reading import Recover
 
 if TYPE_CHECKING:
     import anndata
-    import pandas as pd
 
 MAX_EXACT = 2**24
 """Largest integer up to which float32 holds every integer exactly."""
 
 COUNT_LAYERS = ("counts", "raw_counts", "count", "raw", "umi", "umis", "spliced_unspliced")
 """Names of layers that usually hold raw counts, looked at first."""
+
+SMALLEST, UNSCALED = "smallest", "unscaled"
+"""Words for a recipe's depth: one count is a cell's smallest value, or in every cell ``scale``."""
 
 
 class Judge:
@@ -81,12 +84,13 @@ def counted(rows: Rows, where: str, see: Callable[[int, sp.csr_matrix], None] = 
 
 
 def recover(matrix: Any, recipe: Recover, obs: pd.DataFrame, where: str) -> sp.csr_matrix:
-    """Return the exact counts behind log-normalized values as CSR float32 (cells, genes).
+    """Return the counts behind log-normalized values as CSR float32 (cells, genes).
 
     A value v of a cell with total count n was log(1 + c / n * scale); c = (exp(v) - 1) * n / scale must be an integer
     within what the stored precision allows: normalizing the rounded counts again must give each stored value within
     ``recipe.tolerance``, and that precision must tell neighbouring counts apart. `CountsError` with the largest
-    deviation otherwise.
+    deviation otherwise. Depth `UNSCALED` takes ``scale`` as what one count became in every cell. Depth `SMALLEST` takes
+    a cell's smallest value as one count, which nothing proves: the counts of a cell that share a factor lose it.
     """
     stored = canonical(matrix).astype(np.float64)
     if stored.data.size and (stored.data.min() < 0 or not np.isfinite(stored.data).all()):
@@ -116,14 +120,22 @@ def recover(matrix: Any, recipe: Recover, obs: pd.DataFrame, where: str) -> sp.c
 def _unit(
     scaled: np.ndarray, cell_of: np.ndarray, n_cells: int, recipe: Recover, obs: pd.DataFrame, where: str
 ) -> np.ndarray:
-    if recipe.depth == "smallest":
+    if recipe.depth == UNSCALED:
+        return np.full(n_cells, float(recipe.scale))
+    if recipe.depth == SMALLEST:
         unit = np.full(n_cells, np.inf)
         np.minimum.at(unit, cell_of, scaled)
         unit[np.isinf(unit)] = 1.0  # a cell without any value
         return unit
     if recipe.depth not in obs:
         raise CountsError(f"{where}: counts.recover.depth: no column {recipe.depth!r} of cells; found {list(obs)}.")
-    depth = obs[recipe.depth].to_numpy(dtype=np.float64)
+    said = obs[recipe.depth]
+    said = said if pd.api.types.is_numeric_dtype(said) else said.astype(object)
+    total = pd.to_numeric(said, errors="coerce")
+    if len(wrong := np.flatnonzero(total.isna() & said.notna())):
+        found = f"column {recipe.depth!r} holds {said.iloc[wrong[0]]!r} for cell {obs.index[wrong[0]]!r}"
+        raise CountsError(f"{where}: {found}, expected each cell's total count. Check counts.recover.depth.")
+    depth = total.to_numpy(dtype=np.float64)
     if not (depth > 0).all():
         raise CountsError(f"{where}: column {recipe.depth!r} holds cells without a positive total count.")
     return np.asarray(recipe.scale / depth)

@@ -15,11 +15,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pandas.api.types import is_float_dtype
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
-from cellzoo.converters.columns import Column, match_columns, unusable
+from cellzoo.converters.columns import Column, column_of, match_columns, unusable
 from cellzoo.converters.contents import Contents
+from cellzoo.converters.counts import SMALLEST, UNSCALED
 from cellzoo.converters.labels import Row, map_text, row_of
 from cellzoo.converters.terms import NO_LABEL
 from cellzoo.errors import InputError
@@ -30,6 +32,7 @@ from cellzoo.registry.document import Document
 from cellzoo.registry.fields import FIELD_ROOTS, HUMAN, NOT_APPLICABLE, UNKNOWN, allowed, ontology_of
 from cellzoo.registry.ontology import load, term_ontology
 from cellzoo.registry.parts import SCHEMA_VERSION, Bytes
+from cellzoo.registry.reading import Recover
 from cellzoo.registry.suggest.suggester import Suggestion, suggest
 
 SAMPLES = ("bio_sample", "tech_sample")
@@ -154,6 +157,8 @@ def _doubt(made: Draft, contents: Contents) -> None:
     for name, why in unusable(contents.obs).items():
         made.told.append(f"column {name!r} is not used: {why}")
     said = made.card["cells"]["organism"]
+    if contents.doubt:
+        made.told.append(f"organism: {contents.doubt}; the card says {said.get('label', UNKNOWN)} for all")
     if contents.organism not in {None, said["term"]}:
         seen = stated_term("organism", str(contents.organism))["label"]
         made.told.append(f"organism is {said['label']} as you say, but the file or its gene names say {seen}")
@@ -195,7 +200,7 @@ def _flow(said: dict[str, Any]) -> CommentedMap:
 
 def _no_counts(contents: Contents) -> str:
     looked = "; ".join(f"{place}: {why}" for place, why in contents.looked.items())
-    return f"No raw counts in the file, and none that could be recovered exactly. {looked}."
+    return f"No raw counts in the file, and none that could be recovered. {looked}."
 
 
 def _counts(contents: Contents, cells: dict[str, dict[str, Any]], made: Draft) -> CommentedMap:
@@ -210,11 +215,24 @@ def _counts(contents: Contents, cells: dict[str, dict[str, Any]], made: Draft) -
         return _flow({"kind": kind})
     recipe = contents.recover.model_dump()
     recipe["scale"] = int(recipe["scale"]) if recipe["scale"] == int(recipe["scale"]) else recipe["scale"]
-    made.told.append(
-        f"the file has no raw counts; they are recovered exactly from {contents.counts}: undo {recipe['undo']} at "
-        f"scale {recipe['scale']} by {recipe['depth']} (tried on the first cells; verify tries all)"
-    )
+    made.told.append(_recovered(str(contents.counts), contents.recover))
     return _flow({"kind": kind, "recover": recipe})
+
+
+def _recovered(place: str, recipe: Recover) -> str:
+    """Return how counts are recovered, and whether that proves them."""
+    tried = "(tried on the first cells; verify tries all)"
+    if recipe.depth == SMALLEST:
+        return (
+            f"the file has no raw counts; they are taken from {place}: undo {recipe.undo} by smallest, each cell's "
+            f"smallest value as one count {tried}. That is not proven: a cell whose counts are all even comes out "
+            "halved. A column with each cell's total count, as counts.recover.depth, would prove it"
+        )
+    how = "they were never scaled" if recipe.depth == UNSCALED else f"at scale {recipe.scale:g} by {recipe.depth}"
+    comma = "," if recipe.depth == UNSCALED else ""
+    return (
+        f"the file has no raw counts; they are recovered exactly from {place}: undo {recipe.undo}{comma} {how} {tried}"
+    )
 
 
 class _About:
@@ -319,6 +337,7 @@ class _Cells:
                 found[name] = self._terms(name, columns[name]) if name in FIELD_ROOTS else self._values(columns[name])
             if name == "tissue":
                 self.tissue = found.get(name, {}).get("term", UNKNOWN)
+        self._tell_unfilled({*columns, *(["donor_id"] if self.said.donor else [])})
         if self.said.donor:
             found["donor_id"] = {"value": self.said.donor}
         if self.organism and self.organism != HUMAN:
@@ -339,10 +358,23 @@ class _Cells:
     def _ask(self, about: str, text: str) -> None:
         self.made.questions.append(Question(about, text))
 
+    def _tell_unfilled(self, known: set[str]) -> None:
+        """Tell which columns would be fields in plain words, which every cell needs, but are empty for some cells."""
+        obs = self.contents.obs
+        lacking = {one.name: one.missing for name in obs if (one := column_of(obs, str(name))) and one.missing}
+        filled = obs[list(lacking)].astype(object)
+        filled = filled.where(filled.notna() & (filled.astype(str).apply(lambda one: one.str.strip()) != ""), UNKNOWN)
+        for name, column in match_columns(filled, lambda *_: 0.0).items():
+            if name not in known and name not in FIELD_ROOTS:
+                why = f"{lacking[column.name]} cells have none"
+                remedy = f"Fill it in, with {UNKNOWN} where it is not known, and draft again"
+                self.made.told.append(f"column {column.name!r} is not taken as {name}: {why}. {remedy}")
+
     def _organism(self) -> dict[str, Any]:
         stated = self.said.terms.get("organism") or self.organism
         if not stated:
-            self.made.questions.append(Question("organism", "organism: the gene names do not tell", needed=True))
+            why = self.contents.doubt or "the gene names do not tell"
+            self.made.questions.append(Question("organism", f"organism: {why}", needed=True))
             return {"term": UNKNOWN}
         found = stated_term("organism", stated)
         self.organism = found["term"]
@@ -366,6 +398,9 @@ class _Cells:
                 return {"column": column.name, "holds": "ids"}
             if all(row.source in {row.label, UNKNOWN} for row in rows):
                 return {"column": column.name, "holds": "labels"}
+        if is_float_dtype(self.contents.obs[column.name]):  # which is read with the point
+            for row in rows[: len(column.labels)]:
+                row.source = str(float(row.source))
         file = f"{self.made.id}.{name}.tsv"
         self.made.maps[file] = rows
         return {"column": column.name, "map": file}

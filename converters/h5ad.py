@@ -18,7 +18,7 @@ from cellzoo import __version__
 from cellzoo.converters.celldata import MODALITIES, CellData, Raw
 from cellzoo.converters.fetch import Progress
 from cellzoo.converters.formats.files import reading
-from cellzoo.converters.rows import Rows, Stored, blocks
+from cellzoo.converters.rows import Rows, Stored, blocks, check_pointers
 from cellzoo.converters.transpose import turned
 from cellzoo.converters.write import replacing
 from cellzoo.errors import InputError
@@ -118,7 +118,14 @@ def stored(path: Path, node: h5py.Group | h5py.Dataset) -> Rows:
     if not kind.startswith("csc"):
         return Stored(path, node.name)
     shape = node.attrs.get("shape", node.attrs.get("h5sparse_shape"))
-    return turned(node["indptr"][:], node["indices"], node["data"], int(shape[0]))
+    try:
+        if lost := sorted({"indptr", "indices", "data"} - set(node)):
+            raise ValueError(f"has no {' and no '.join(lost)}")
+        ends, indices, data = node["indptr"][:], node["indices"], node["data"]
+        check_pointers(ends, int(shape[1]), min(data.shape[0], indices.shape[0]))
+    except ValueError as error:
+        raise InputError(f"{path}: {node.name.lstrip('/')}: {error}. The file is damaged.") from error
+    return turned(ends, indices, data, int(shape[0]))
 
 
 @contextmanager
@@ -236,8 +243,8 @@ class _Disk(io.FileIO):
 def write_group(data: CellData, group: h5py.Group, wrote: Progress = lambda *_: None) -> None:
     """Write data as an AnnData into a group of an HDF5 file; ``wrote`` is told of each block."""
     group.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
-    _write(group, "obs", data.obs)
-    _write(group, "var", data.var)
+    _write(group, "obs", _without_gaps(data.obs))
+    _write(group, "var", _without_gaps(data.var))
     if data.X is not None:
         write_rows(group, "X", data.X, wrote)
     _write(group, "layers", {})
@@ -247,11 +254,21 @@ def write_group(data: CellData, group: h5py.Group, wrote: Progress = lambda *_: 
         raw = group.create_group("raw")
         raw.attrs.update({"encoding-type": "raw", "encoding-version": "0.1.0"})
         write_rows(raw, "X", data.raw.X, wrote)
-        _write(raw, "var", data.raw.var)
+        _write(raw, "var", _without_gaps(data.raw.var))
         _write(raw, "varm", data.raw.varm)
     for name in AXES:
         _write(group, name, getattr(data, name))
     _write(group, "uns", data.uns)
+
+
+def _without_gaps(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a table whose texts are categories where some are missing, as anndata makes them."""
+    gaps = [
+        name
+        for name in frame
+        if frame[name].dtype == object and frame[name].isna().any() and infer_dtype(frame[name]) == "string"
+    ]
+    return frame.astype(dict.fromkeys(gaps, "category")) if gaps else frame
 
 
 def _write(group: h5py.Group, name: str, value: Any) -> None:

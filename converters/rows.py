@@ -67,6 +67,16 @@ class Memory:
         return self.csr if (start, stop) == (0, self.shape[0]) else self.csr[start:stop]
 
 
+def check_pointers(ends: np.ndarray, number: int, values: int) -> None:
+    """Raise ValueError where the pointers of a sparse matrix are not those of so many rows, or columns, and values."""
+    if len(ends) != number + 1:
+        raise ValueError(f"has {len(ends)} pointers there, expected {number + 1}")
+    if ends[0] < 0 or (ends[1:] < ends[:-1]).any():
+        raise ValueError("its pointers do not follow each other")
+    if ends[-1] > values:
+        raise ValueError(f"its pointers end at {ends[-1]}, it has {values} values")
+
+
 class Stored:
     """A dense matrix (cells, features), a CSR group of AnnData, or a dense (features, cells) one in an HDF5 file."""
 
@@ -92,7 +102,13 @@ class Stored:
 
     @cached_property
     def _indptr(self) -> np.ndarray:
-        return np.asarray(self._node["indptr"][:])
+        return np.asarray(self._part("indptr")[:])
+
+    def _part(self, name: str) -> Any:
+        """Return an array of a sparse matrix; ValueError where it is missing."""
+        if name not in self._node:
+            raise ValueError(f"has no {name}")
+        return self._node[name]
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the open file behind: another process opens its own."""
@@ -109,11 +125,13 @@ class Stored:
     def _read(self, start: int, stop: int) -> sp.csr_matrix:
         if self.dense:
             return canonical(self._node[:, start:stop].T if self.turned else self._node[start:stop])
-        ends = self._indptr[start : stop + 1]
+        ends, data, indices = self._indptr[start : stop + 1], self._part("data"), self._part("indices")
+        check_pointers(ends, stop - start, min(data.shape[0], indices.shape[0]))
         part = slice(int(ends[0]), int(ends[-1]))
-        values, features = self._node["data"][part], self._node["indices"][part]
+        values, features = data[part], indices[part]
         if features.size and not 0 <= int(features.min()) <= int(features.max()) < self.shape[1]:
-            raise ValueError(f"names feature {int(features.max())} of {self.shape[1]}")
+            strange = int(features.min()) if features.min() < 0 else int(features.max())
+            raise ValueError(f"names feature {strange} of {self.shape[1]}")
         return canonical(sp.csr_matrix((values, features, ends - ends[0]), shape=(stop - start, self.shape[1])))
 
 

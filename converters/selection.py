@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from cellzoo.converters.celldata import CellData
+    from cellzoo.converters.cellxgene import Report
     from cellzoo.converters.store import Store
 
 
@@ -47,21 +48,21 @@ class Data(ABC):
         schema: str = "",
         said: Mapping[str, str] | None = None,
         progress: Progress | None = None,
-    ) -> tuple[Path, CellData]:
-        """Write streamlined data to ``<folder>/<id>.h5ad``; return the path and what was written.
+    ) -> tuple[Path, CellData, Report | None]:
+        """Write streamlined data to ``<folder>/<id>.h5ad``; return the path, what was written and how it was converted.
 
         ``schema`` cellxgene or sfaira spells it that way, ``said`` gives fields that are unknown a value for
         cellxgene; data with further modalities become an h5mu.
         """
         from cellzoo.converters.h5ad import write_h5ad
 
-        data = self.open(progress=progress)
+        data, report = self.open(progress=progress), None
         if schema:
             from cellzoo.converters.cellxgene import converted
 
-            data, _ = converted(data, schema, said=said)
+            data, report = converted(data, schema, said=said)
         path = folder / f"{self.id}.{'h5mu' if data.modalities else 'h5ad'}"
-        return write_h5ad(data, path, progress), data
+        return write_h5ad(data, path, progress), data, report
 
 
 D_co = TypeVar("D_co", bound=Data, covariant=True)

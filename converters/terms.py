@@ -11,7 +11,7 @@ import pandas as pd
 from cellzoo.converters.formats.members import MEMBER
 from cellzoo.errors import CardError, Finding, InputError, NotFoundError
 from cellzoo.registry.cards import LabelMap
-from cellzoo.registry.cells import Cells, TermField, ValueField
+from cellzoo.registry.cells import TERM_FIELDS, Cells, TermField, ValueField
 from cellzoo.registry.fields import DELIMITER, NOT_APPLICABLE, UNKNOWN, id_column, ontology_of
 from cellzoo.registry.ontology import load, term_ontology
 from cellzoo.registry.schema import ReadableCard
@@ -135,7 +135,8 @@ def column_of(
     if fill is not None:
         return values.astype(object).where(~empty, fill)
     if empty.any():
-        remedy = f"A label map has the row {NO_LABEL} for them."
+        known = f"A label map has the row {NO_LABEL} for them."
+        remedy = known if name in TERM_FIELDS else "Fill it in; what is not known is the word unknown."
         raise InputError(f"{card.id}: cells.{name}: column {column!r} is empty for {int(empty.sum())} cells. {remedy}")
     return values
 

@@ -129,7 +129,8 @@ class Recover(Strict):
     scale: Annotated[float, Field(gt=0)]
     """What each cell was scaled to before the logarithm, for example 10000."""
     depth: Text
-    """Column with each cell's total count before scaling, or ``smallest``: a cell's smallest value is one count."""
+    """Column with each cell's total count before scaling, or ``smallest`` (a cell's smallest value is one count), or
+    ``unscaled`` (one count became ``scale`` in every cell)."""
     tolerance: Annotated[float, Field(gt=0, le=0.01)] = 1e-6
     """Largest allowed difference between a stored value and the value computed again from the counts."""
 

@@ -277,6 +277,29 @@ def test_get_without_a_folder_or_an_id_is_wrong_usage(tmp_path):
     assert "Missing argument 'DATASET...'" in run("get", "-o", tmp_path).stderr
 
 
+def test_get_says_in_how_many_cells_a_field_was_set(tmp_path):
+    said = ["--set", "sex=female", "--set", "tissue=blood"]
+    result = run("get", "pbmc68k-reduced", "-o", tmp_path, "--schema", "cellxgene", *said)
+    assert result.exit_code == 0, result.stderr
+    assert "tissue: known in every cell, nothing was set" in result.stderr
+    assert "sex: set in 700 cells" in result.stderr
+
+
+WRONG = {
+    "without a schema": ([], "disease=normal", "give --schema cellxgene with it"),
+    "for sfaira": (["--schema", "sfaira"], "disease=normal", "give --schema cellxgene with it"),
+    "of no field": (["--schema", "cellxgene"], "disaese=normal", "'disaese' cannot be set; expected one of organism"),
+}
+
+
+@pytest.mark.parametrize(("schema", "said", "message"), WRONG.values(), ids=WRONG)
+def test_set_where_it_says_nothing_is_wrong_usage_before_any_work(tmp_path, monkeypatch, schema, said, message):
+    monkeypatch.setattr("cellzoo.converters.fetch.fetch", lambda *_: pytest.fail("the work began"))
+    result = run("get", "tenx-pbmc3k", "-o", tmp_path / "out", *schema, "--set", said)
+    assert (result.exit_code, result.stdout, message in result.stderr) == (2, "", True)
+    assert files_in(tmp_path) == []
+
+
 def test_a_label_that_the_map_lacks_is_a_finding_and_nothing_is_written(copy, tmp_path):
     path = copy / "datasets" / "pbmc68k-reduced.cell_type.tsv"
     rows = path.read_text().splitlines(keepends=True)

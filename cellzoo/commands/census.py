@@ -15,7 +15,7 @@ from cellzoo.commands.data import filters, listed
 from cellzoo.commands.shared import Command, FileIn, Group, Words, json_option, pairs, registry_option, show_findings
 from cellzoo.commands.sources import Source, sources
 from cellzoo.console import bars, say, sized, table
-from cellzoo.errors import CellzooError
+from cellzoo.errors import CellzooError, InputError
 
 if TYPE_CHECKING:
     from cellzoo.converters.celldata import CellData
@@ -116,8 +116,17 @@ def export(
 
     given = sources(source, wanted, registry, genes)
     codes: list[int] = []
-    with bars() as progress:
-        made = write(out, _given(given, codes), progress)
+
+    def failed(name: str, error: CellzooError) -> None:
+        click.echo(f"Error: {error if str(error).startswith(f'{name}: ') else f'{name}: {error}'}", err=True)
+        codes.append(error.exit_code)
+
+    try:
+        with bars() as progress:
+            made = write(out, _given(given, failed), progress, failed)
+    except InputError as error:  # of none of them there are cells
+        failed(str(out), error)
+        sys.exit(max(codes))
     for name, reasons in made.left_out.items():
         left = ", ".join(f"{number:,} {reason}" for reason, number in sorted(reasons.items()))
         say(f"{name}: {made.cells.get(name, 0):,} cells" + (f"; left out: {left}" if left else ""))
@@ -142,14 +151,15 @@ def check(where: str, structure: bool, config: dict[str, str], as_json: bool) ->
         sys.exit(1)
 
 
-def _given(given: list[Source], codes: list[int]) -> Iterator[tuple[str, Mapping[str, str], CellData]]:
+def _given(
+    given: list[Source], failed: Callable[[str, CellzooError], None]
+) -> Iterator[tuple[str, Mapping[str, str], CellData]]:
     """Yield id, what is said about it, and data of each source, one at a time."""
     for one in given:
         try:
             item = one.id, one.said, one.open()
         except CellzooError as error:  # one that cannot be had never stops the others
-            click.echo(f"Error: {one.name}: {error}", err=True)
-            codes.append(error.exit_code)
+            failed(one.name, error)
             continue
         yield item
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cellzoo.commands.data import check_said
 from cellzoo.commands.shared import Command, FileIn, set_option
-from cellzoo.console import bars, say
+from cellzoo.console import bars, say, say_set
 
 if TYPE_CHECKING:
     from cellzoo.converters.cellxgene import Report
@@ -28,8 +29,7 @@ if TYPE_CHECKING:
 @click.option(
     "--version",
     type=click.Choice(["7.1", "7.0"]),
-    default="7.1",
-    show_default=True,
+    show_default="7.1",
     help="Which CELLxGENE schema: 7.0 is what the Census builder reads.",
 )
 @set_option
@@ -49,7 +49,7 @@ def convert(  # noqa: PLR0913, PLR0917
     source: Path,
     out: Path,
     target: str,
-    version: str,
+    version: str | None,
     said: dict[str, str],
     leave_out: tuple[str, ...],
     labels: bool | None,
@@ -64,13 +64,18 @@ def convert(  # noqa: PLR0913, PLR0917
     from cellzoo.converters.cellxgene import converted
     from cellzoo.converters.h5ad import open_h5ad, write_h5ad
     from cellzoo.converters.write import check_writable
+    from cellzoo.registry.pins import SCHEMA
 
+    given = {"--version": version, "--set": said, "--leave-out": leave_out, "--labels": labels}
+    given |= {"--no-labels": labels is False}
+    _check_options([name for name, one in given.items() if one], target)
+    check_said(said)
     if out.absolute() == source.absolute():
         raise click.BadParameter(
             f"{out}: would replace the file that is read. Choose another path.", param_hint="--out"
         )
     check_writable(out)
-    data, report = converted(open_h5ad(source), target, version, said, labels, leave_out)
+    data, report = converted(open_h5ad(source), target, version or SCHEMA, said, labels, leave_out)
     with bars() as progress:
         write_h5ad(data, out, progress)
     if as_json:
@@ -80,13 +85,21 @@ def convert(  # noqa: PLR0913, PLR0917
         click.echo(out)
 
 
+def _check_options(names: list[str], target: str) -> None:
+    """Refuse options that say something about a CELLxGENE file where another is written."""
+    if names and target != "cellxgene":
+        belong = "belong" if len(names) > 1 else "belongs"
+        raise click.UsageError(f"{' and '.join(names)} {belong} to --to cellxgene, not to --to {target}.")
+
+
 def _tell(report: Report) -> None:
     version = f" {report.version}" if report.version else ""
     say(f"{report.source} to {report.target}{version}: {report.cells} cells, {report.genes} genes")
     if report.genes_not_measured:
         say(f"{report.genes_not_measured} genes of the gene space were not measured and are not written")
-    for field, cells in report.set.items():
-        say(f"{field}: set in {cells} cells" if cells else f"{field}: known in every cell, nothing was set")
+    for label, why in report.unknown.items():
+        say(f"unknown, {label}: {why}")
+    say_set(report.set)
     for why, cells_out in report.left_out.items():
         say(f"left out, {why}: {len(cells_out)} cells")
     for name, done in report.migrated.items():

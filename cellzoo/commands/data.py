@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import wraps
 from pathlib import Path
@@ -22,7 +22,7 @@ from cellzoo.commands.shared import (
     registry_option,
     set_option,
 )
-from cellzoo.console import bars, report, say, table, warn
+from cellzoo.console import bars, report, say, say_set, table, warn
 from cellzoo.errors import CellzooError
 
 if TYPE_CHECKING:
@@ -163,6 +163,15 @@ def show(name: str, history: bool, registry: tuple[str, ...], as_json: bool) -> 
         click.echo(path.read_text(encoding="utf-8").rstrip())
 
 
+def check_said(said: Mapping[str, str]) -> None:
+    """Refuse a FIELD of --set that there is not."""
+    from cellzoo.converters.cellxgene.rules import SETTABLE
+
+    if strange := [field for field in said if field not in SETTABLE]:
+        message = f"{', '.join(map(repr, strange))} cannot be set; expected one of {', '.join(SETTABLE)}."
+        raise click.BadParameter(message, param_hint="--set")
+
+
 @click.command(cls=Command)
 @click.argument("dataset", nargs=-1, required=True, type=Words)
 @click.option(
@@ -183,6 +192,7 @@ def get(
 
     if said and schema != "cellxgene":
         raise click.UsageError("--set says what CELLxGENE wants to know: give --schema cellxgene with it.")
+    check_said(said)
     zoo = open_zoo(registry)
     failed = 0
     for name in dataset:
@@ -190,7 +200,7 @@ def get(
             one = zoo[name]
             check_writable(out / f"{name}.h5ad")
             with bars() as progress:
-                path, data = one.write(out, schema or "", said, progress)
+                path, data, conversion = one.write(out, schema or "", said, progress)
         except CellzooError as error:  # one that fails never stops the others
             if len(dataset) == 1:
                 raise
@@ -198,6 +208,8 @@ def get(
             failed = max(failed, error.exit_code)
             continue
         report(name, data)
+        if conversion:
+            say_set(conversion.set)
         click.echo(path)
     if failed:
         sys.exit(failed)

@@ -103,7 +103,8 @@ def dataset(
         _look_at(made)
     _tell(made, asked)
     path = _write(made, folder)
-    say(f"next: cellzoo verify {path}; then cellzoo check {path}")
+    verifying = "" if contents.counts is None else f"cellzoo verify {path}; then "
+    say(f"next: {verifying}cellzoo check {path}")
     click.echo(path)
 
 

@@ -16,7 +16,7 @@ from cellzoo.commands.data import filters
 from cellzoo.commands.shared import Command, FileIn, Group, Words, json_option, pairs, registry_option, show_findings
 from cellzoo.commands.sources import Source, sources
 from cellzoo.console import bars, say, sized, table
-from cellzoo.errors import CellzooError, IntegrityError, NotFoundError
+from cellzoo.errors import CellzooError, Finding, InputError, IntegrityError, NotFoundError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,8 +60,7 @@ def build(
         codes.append(error.exit_code)
 
     with bars() as progress:
-        options: dict[str, Any] = {"encoding": "packed", "codec": packed} if packed else {}
-        made = build_store(out, _items(given, failed), progress, failed, **options)
+        made = build_store(out, _items(given, failed), progress, failed, **_packing(out, packed))
     if is_new and codes and not made.datasets:
         shutil.rmtree(out)  # ours, of this minute, and empty
         sys.exit(max(codes))
@@ -69,6 +68,20 @@ def build(
     click.echo(out)
     if codes:
         sys.exit(max(codes))
+
+
+def _packing(out: Path, packed: str | None) -> dict[str, str]:
+    """Return how the matrices of a store are written: as was asked, else as those that it holds, or began with."""
+    from cellzoo.converters.store.layout import JOURNAL, MANIFEST, read_state
+
+    if packed:
+        return {"encoding": "packed", "codec": packed}
+    for name in (JOURNAL, MANIFEST):
+        if (out / name).is_file():
+            said = read_state(out, name)
+            state = said.get("state", said)
+            return {"encoding": state["encoding"], "codec": state["codec"]}
+    return {}
 
 
 def _items(
@@ -168,14 +181,27 @@ def info(path: Path, as_json: bool) -> None:
 def verify(path: Path, as_json: bool) -> None:
     """Hold every file of a store against its sha256; exit code 1 where one was altered."""
     from cellzoo.converters.store import Store
+    from cellzoo.converters.store.layout import MANIFEST
 
-    with bars() as progress:
-        findings = Store(path).verify(progress)
+    try:
+        with bars() as progress:
+            findings = Store(path).verify(progress)
+    except InputError as error:
+        if not (path / MANIFEST).is_file():
+            raise
+        findings = [_closed(path, error)]
     show_findings(findings, as_json)
     errors = sum(finding.severity == "error" for finding in findings)
     say(f"{path}: {f'{errors} files were altered' if errors else 'every file is as it was written'}")
     if errors:
         sys.exit(IntegrityError.exit_code)
+
+
+def _closed(path: Path, error: InputError) -> Finding:
+    """Return what keeps a store from being opened as a finding."""
+    remedy = "Copy or build the store anew." if isinstance(error, IntegrityError) else ""
+    message = str(error).removeprefix(f"{path}: ").removesuffix(f" {remedy}")
+    return Finding(str(path), 0, 0, "STO001", message, remedy)
 
 
 def _described(one: Store) -> dict[str, Any]:

@@ -10,7 +10,6 @@ import click
 
 from cellzoo.commands.shared import Command, FileIn, json_option
 from cellzoo.console import say
-from cellzoo.errors import InputError
 
 
 @click.command(cls=Command)
@@ -45,8 +44,6 @@ def validate(
 
     documents, failed = [], False
     for file in files:
-        if not file.is_file():
-            raise InputError(f"{file}: there is no such file.")
         findings = found_in(file, schema_version, ignore_labels=ignore_labels, pre_analysis=pre_analysis)
         valid = not any(finding.severity == "error" for finding in findings)
         failed |= not valid

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +34,7 @@ from cellzoo.converters.census.soma import library, to_arrow, write_frame
 from cellzoo.converters.counts import Judge
 from cellzoo.converters.fetch import Progress
 from cellzoo.converters.rows import blocks
-from cellzoo.errors import CountsError, GenesError
+from cellzoo.errors import CellzooError, CountsError, GenesError
 from cellzoo.registry.genetable import features, species
 
 AT_ONCE = 2**22
@@ -56,8 +59,29 @@ class Experiment:
     def add(self, row: int, name: str, data: CellData, progress: Progress | None = None) -> Counter[str]:
         """Write the cells of a data set; return how many cells and genes were left out, by reason.
 
-        ``row`` is the soma_joinid of the data set. Raises `InputError`, `CountsError` or `GenesError`.
+        ``row`` is the soma_joinid of the data set. Raises `InputError`, `CountsError` or `GenesError`; nothing of the
+        data set is left then.
         """
+        with self._taking_back():
+            return self._add(row, name, data, progress)
+
+    @contextmanager
+    def _taking_back(self) -> Iterator[None]:
+        """Put everything back as it was before where data cannot be used: TileDB adds files and never changes one."""
+        before, there = {name: copy(value) for name, value in vars(self).items()}, self._files()
+        try:
+            yield
+        except CellzooError:
+            vars(self).update(before)
+            for path in sorted(self._files() - there, reverse=True):  # what lies in a folder before the folder
+                path.rmdir() if path.is_dir() else path.unlink()
+            raise
+
+    def _files(self) -> set[Path]:
+        """Return everything that was written, the folder too."""
+        return {self.folder, *self.folder.rglob("*")} if self.folder.exists() else set()
+
+    def _add(self, row: int, name: str, data: CellData, progress: Progress | None) -> Counter[str]:
         rows, var = (data.raw.X, data.raw.var) if data.raw is not None else (data.X, data.var)
         if rows is None:
             raise CountsError(f"{name}: has no counts of genes.")

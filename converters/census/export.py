@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,7 +32,7 @@ from cellzoo.converters.census.layout import (
 from cellzoo.converters.census.soma import library, to_arrow, write_frame
 from cellzoo.converters.fetch import Progress
 from cellzoo.converters.write import new_folder
-from cellzoo.errors import InputError, WorldError
+from cellzoo.errors import CellzooError, InputError, NotFoundError, WorldError
 from cellzoo.registry.fields import ORGANISM_KEY, ORGANISMS, id_column
 from cellzoo.registry.genetable import species
 
@@ -52,23 +52,34 @@ class Exported:
     """Data set -> what and why -> number of its cells, genes, columns or layers that are not."""
 
 
-def export(path: Path, datasets: Iterable[Given], progress: Progress | None = None) -> Exported:
+def export(
+    path: Path,
+    datasets: Iterable[Given],
+    progress: Progress | None = None,
+    failed: Callable[[str, CellzooError], None] | None = None,
+) -> Exported:
     """Write data sets as a Census (census schema 2.4.0) that the clients of CELLxGENE open, and say what was left out.
 
     Data are streamlined, or a CELLxGENE file: counts in X, or in raw where there is one; genes are joined over the data
     sets of an organism. Each is read once, block by block, and one is held at a time; tables of cells stay in memory.
     Left out are cells of assays and kinds of sample that the schema does not take and cells without counts, and genes
-    that are not the organism's. Nothing stays behind where it fails: `InputError` (data), `WorldError` (a path that is
-    there already, a disk that is full, or a tiledbsoma that did not keep what was written).
+    that are not the organism's. With ``failed`` a data set that cannot be used is told to it and left out; without, and
+    where the disk fails, nothing is written at all: `InputError` (data, or none that can be used), `WorldError` (a path
+    that is there already, a disk that is full, or a tiledbsoma that did not keep what was written).
     """
     soma = library()
     with new_folder(path) as folder:
         writer = _Writer(folder)
         for name, said, data in datasets:
-            writer.add(name, said, data, progress)
+            try:
+                writer.add(name, said, data, progress)
+            except (InputError, NotFoundError) as error:
+                if failed is None:
+                    raise
+                failed(name, error)
         if not writer.experiments:
-            reasons = sum(writer.left_out.values(), Counter())
-            raise InputError(f"{path}: no cell is left for a Census: {dict(reasons) or 'no data set was given'}.")
+            reasons = dict(sum(writer.left_out.values(), Counter())) or "no data set was given that can be used"
+            raise InputError(f"{path}: no cell is left for a Census: {reasons}.")
         writer.finish()
         with soma.open(str(folder), "w") as root:
             root.metadata.update(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,8 @@ from cellzoo.registry.schema import ReadableCard
 SECONDS = 30.0  # that a pattern of a card may take over all cell names; honest ones take one for a million
 ENDING = r"[-_.]\d+$"
 """What Cell Ranger and Seurat put behind a barcode."""
+TRUTH = {"true": 1, "false": 0}
+"""What a column of numbers may say in words."""
 
 
 def with_columns(data: CellData, card: ReadableCard, files: Files) -> CellData:
@@ -106,8 +109,32 @@ def _joined(data: CellData, spec: ObsTable, card: ReadableCard, files: Files) ->
         raise InputError(f"{card.id}: {message}.")
     picked = data.pick(np.flatnonzero(known))
     columns = table.reindex(keys[known]).set_axis(picked.obs.index, axis=0).rename(columns=str)
+    for name in _numeric(card) & set(columns):
+        columns[name] = _numbers(columns[name], f"{card.id}: the table of cells: column {name!r}")
     old = picked.obs.drop(columns=[column for column in columns if column in picked.obs])
     return picked.with_(obs=pd.concat([old, columns], axis=1))
+
+
+def _numeric(card: ReadableCard) -> set[str]:
+    """Return the columns that a card takes as numbers."""
+    depth = card.counts.recover.depth if card.counts and card.counts.recover else None
+    places = card.spatial.model_dump(exclude_none=True).values() if card.spatial else ()
+    return {name for name in (depth, *places) if name is not None}
+
+
+def _numbers(values: pd.Series[Any], where: str) -> pd.Series[Any]:
+    """Return a column of text as numbers, true as 1 and false as 0; `InputError` names the first that is none.
+
+    What is no text, as the numbers of R, stays as it is.
+    """
+    if not pd.api.types.is_object_dtype(values):
+        return values
+    said = values.map(lambda value: TRUTH.get(str(value).lower(), value))
+    numbers = pd.to_numeric(said, errors="coerce")
+    if len(wrong := np.flatnonzero(numbers.isna() & values.notna())):
+        message = f"has {values.iloc[wrong[0]]!r} for cell {values.index[wrong[0]]!r}, the card takes it as numbers"
+        raise InputError(f"{where} {message}. Leave the field empty or correct it.")
+    return pd.Series(numbers, index=values.index)
 
 
 def _why(data: CellData, keys: pd.Index, table: pd.DataFrame) -> str:

@@ -53,7 +53,8 @@ def read_mudata(spec: Matrix, found: Found, files: Files) -> CellData:
         name = _chosen(spec.object, list(file["mod"]), found.name, "modality", "modalities")
         data = open_group(path, file["mod"][name])
         above = read_elem(file["obs"]) if "obs" in file else pd.DataFrame(index=data.obs.index)
-        new = [column for column in above if column not in data.obs and not str(column).startswith(tuple(file["mod"]))]
+        below = tuple(f"{modality}:" for modality in file["mod"])  # MuData's copies of columns of a modality
+        new = [column for column in above if column not in data.obs and not str(column).startswith(below)]
         return data.with_(obs=data.obs.join(above[new])) if new else data
 
     return _opened(found, "h5mu", read)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from datetime import datetime, time
 from itertools import islice
 from typing import Any
 
@@ -13,6 +14,7 @@ import pandas as pd
 
 from cellzoo.converters.celldata import CellData
 from cellzoo.converters.formats.files import PACKED, Files, Found, open_archive, reading
+from cellzoo.converters.rows import blocks
 from cellzoo.converters.transpose import Turn, gather
 from cellzoo.errors import InputError
 from cellzoo.registry.reading import Matrix, Names
@@ -89,8 +91,28 @@ def _triplets(spec: Matrix, cells: Names, features: Names, found: Found, separat
     if len(others) != 1:
         message = f"a table of triplets has one column of values beside cell and feature; found {header}"
         raise InputError(f"{found.name}: {message}. Name it in read.matrix.object.")
+    columns = (at[0], at[1], others[0])
     turn = Turn()
     places: tuple[dict[str, int], dict[str, int]] = ({}, {})
+    stated = np.zeros(0, np.int64)  # values of each cell
+    for chunk in _chunks(found, separator, columns):
+        cell, feature, value = (chunk[column] for column in columns)
+        codes, values = [_codes(cell, places[0]), _codes(feature, places[1])], value.to_numpy()
+        turn.add(codes[0], codes[1], values)
+        here = np.bincount(codes[0][values != 0], minlength=len(places[0]))
+        here[: len(stated)] += stated
+        stated = here
+    rows = turn.rows(len(places[0]), len(places[1]))
+    held = np.concatenate([np.diff(block.indptr) for _, block in blocks(rows)])
+    if len(more := np.flatnonzero(stated != held)):
+        twice = _twice(_chunks(found, separator, columns), columns, list(places[0])[more[0]])
+        remedy = "Expected one row for each cell and feature; take out what is repeated, or add it up."
+        raise InputError(f"{found.name}: {twice}. {remedy}")
+    return data(*places, rows)
+
+
+def _chunks(found: Found, separator: str, columns: tuple[int, int, int]) -> Iterator[pd.DataFrame]:
+    """Yield some rows of triplets at a time: the columns of cells, features and values."""
     with (
         found.bytes() as stream,
         pd.read_csv(
@@ -98,16 +120,25 @@ def _triplets(spec: Matrix, cells: Names, features: Names, found: Found, separat
             sep=separator,
             header=None,
             skiprows=1,
-            usecols=[*at, *others],
-            dtype={at[0]: str, at[1]: str, others[0]: np.float64},
+            usecols=list(columns),
+            dtype={columns[0]: str, columns[1]: str, columns[2]: np.float64},
             na_filter=False,
             chunksize=TRIPLETS,
         ) as chunks,
     ):
-        for chunk in chunks:
-            codes = [_codes(chunk[column], known) for column, known in zip(at, places, strict=True)]
-            turn.add(codes[0], codes[1], chunk[others[0]].to_numpy())
-    return data(*places, turn.rows(len(places[0]), len(places[1])))
+        yield from chunks
+
+
+def _twice(chunks: Iterable[pd.DataFrame], columns: tuple[int, int, int], cell: str) -> str:
+    """Return which rows give a cell two values of one feature, counted from 1; a zero is no value."""
+    seen: dict[str, int] = {}
+    for chunk in chunks:
+        names = chunk.loc[(chunk[columns[0]] == cell) & (chunk[columns[2]] != 0), columns[1]]
+        for row, name in zip(names.index + 1, names, strict=True):
+            if name in seen:
+                return f"the rows {seen[name]} and {row} below the header are both of cell {cell!r}, feature {name!r}"
+            seen[name] = row
+    return f"cell {cell!r} has two values of a feature"
 
 
 def _codes(names: pd.Series[Any], known: dict[str, int]) -> np.ndarray:
@@ -144,20 +175,29 @@ def separator_of(name: str, stated: str | None) -> str:
 
 
 def read_frame(found: Found, separator: str | None, sheet: str | None, index: str | None) -> pd.DataFrame:
-    """Return a table of cells; names of cells, in the column ``index`` or the first, stay the text they are."""
+    """Return a table of cells as the text it is written as; only an empty field is missing.
+
+    Names of cells are in the column ``index`` or the first, and are never missing.
+    """
     if sheet or found.file.lower().endswith(EXCEL):
-        return _excel(found, sheet, index)
-    sign = separator_of(found.file, separator)
-    with reading(f"{found.name}: cannot be read as a table"):
-        header, _ = header_of(found, sign)
+        frame = _excel(found, sheet)
+    else:
+        sign = separator_of(found.file, separator)
+        with reading(f"{found.name}: cannot be read as a table"):
+            header, _ = header_of(found, sign)
+            with found.bytes() as stream:
+                frame = pd.read_csv(
+                    stream, sep=sign, header=None, skiprows=1, dtype=str, keep_default_na=False, na_values=[""]
+                )
+            frame.columns = pd.Index(header)
+    header = list(frame.columns)
+    if header:
         at = header.index(index) if index in header else 0
-        with found.bytes() as stream:
-            frame = pd.read_csv(stream, sep=sign, header=None, skiprows=1, converters={at: str})
-        frame.columns = pd.Index(header)
+        frame.isetitem(at, frame.iloc[:, at].fillna("").to_numpy())
     return frame
 
 
-def _excel(found: Found, sheet: str | None, index: str | None) -> pd.DataFrame:
+def _excel(found: Found, sheet: str | None) -> pd.DataFrame:
     import openpyxl
 
     what = f"{found.name}: cannot be read as an Excel file (.xlsx)"
@@ -169,16 +209,18 @@ def _excel(found: Found, sheet: str | None, index: str | None) -> pd.DataFrame:
                 raise InputError(f"{found.name}: has no sheet {sheet!r}, found {book.sheetnames}.")
             rows = (book[sheet] if sheet else book[book.sheetnames[0]]).iter_rows(values_only=True)
             header = ["" if one is None else str(one) for one in next(rows, ())]
-            lines = [row for row in rows if any(one is not None for one in row)]
+            lines = [[_plain(one) for one in row] for row in rows if any(one is not None for one in row)]
         finally:
             book.close()
-    frame = pd.DataFrame(lines, columns=pd.Index(header)).infer_objects()
-    at = header.index(index) if index in header else 0
-    if header:
-        frame.isetitem(at, [_plain(one) for one in frame.iloc[:, at]])
-    return frame
+    return pd.DataFrame(lines, columns=pd.Index(header), dtype=object)
 
 
-def _plain(value: Any) -> str:
-    """Return a cell of Excel as text: numbers without the point that Excel gives every one of them."""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else "" if value is None else str(value)
+def _plain(value: Any) -> str | None:
+    """Return a cell of Excel as text: numbers without the point, days without the hour, that it gives every one."""
+    if value is None or value == "":
+        return None
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, datetime) and value.time() == time.min:
+        return str(value.date())
+    return str(value)

@@ -8,6 +8,7 @@ import h5py
 
 from cellzoo.converters.validate.cells import check_cells
 from cellzoo.converters.validate.context import Context
+from cellzoo.converters.validate.damage import can_be_read
 from cellzoo.converters.validate.file import ENCODINGS, strange
 from cellzoo.converters.validate.findings import FileFinding, Report
 from cellzoo.converters.validate.frames import check_features, check_frames
@@ -37,19 +38,29 @@ def validate(
     """
     schema = schema_version(schema)
     report = Report(path)
+    if not path.is_file():
+        message = "is a folder, expected a file." if path.is_dir() else "there is no such file."
+        report.add("CXG006", "file", message)
+        return report.findings
     try:
         with h5py.File(path) as file:
             if _check_form(file, report):
                 ignored = "uns/schema_version" in file if ignore_labels is None else ignore_labels
-                context = Context(file, report, schema, ignored, pre_analysis)
-                if older := _other_schema(context):
-                    report.add("CXG001", "uns.schema_version", f"this is schema {older}, expected {schema}.")
-                else:
-                    for rule in RULES:
-                        rule(context)
+                _hold(Context(file, report, schema, ignored, pre_analysis))
     except (OSError, LookupError, RuntimeError, ValueError, TypeError, AttributeError) as error:  # all of them by h5py
         report.add("CXG002", "file", f"cannot be read: {error}.")
     return report.findings
+
+
+def _hold(context: Context) -> None:
+    """Find what breaks a rule; in a file with columns that cannot be read, or of another schema, that alone."""
+    if not can_be_read(context):
+        return
+    if older := _other_schema(context):
+        context.report.add("CXG001", "uns.schema_version", f"this is schema {older}, expected {context.schema}.")
+        return
+    for rule in RULES:
+        rule(context)
 
 
 def _check_form(file: h5py.File, report: Report) -> bool:

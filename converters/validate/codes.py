@@ -36,6 +36,7 @@ CODES = {
     "CXG003": _error("The encoding is AnnData 0.1.0.", "Read the file and write it with anndata 0.8 to 0.11."),
     "CXG004": _error("There are obs, var, X and uns.", "Write it with anndata."),
     "CXG005": _error("All parts have the shape of obs and var.", "Write it again from an AnnData in memory."),
+    "CXG006": _error("There is a file.", "Check the path."),
     "CXG101": _error("Every curated column is there.", "Add it."),
     "CXG102": _error(
         "The column is categorical with text categories.", "obs[c] = obs[c].astype(str).astype('category')"
@@ -63,6 +64,7 @@ CODES = {
     ),
     "CXG126": _warning("Categories are no booleans.", "obs[c] = obs[c].astype(bool), or astype(str)."),
     "CXG127": _error("The index is unique.", "Make the names unique: adata.obs_names_make_unique(), or sum the genes."),
+    "CXG128": _error("Columns have a value for each row, and codes name categories.", "Write it again; it is damaged."),
     "CXG201": _error("Features are genes of the release.", "Map them: cellzoo genes map; drop what is unknown."),
     "CXG202": _error("Features are of the organism, SARS-CoV-2 or ERCC.", "Correct uns organism, or drop them."),
     "CXG203": _error("var has feature_is_filtered.", "var['feature_is_filtered'] = False"),

@@ -137,6 +137,24 @@ def test_counts_are_recovered_from_the_smallest_value_alone(made, undo):
     assert recover(sp.csr_matrix(stored), recipe, frame(len(counts)), "X").toarray().tolist() == counts.tolist()
 
 
+@pytest.mark.parametrize("undo", ["log1p", "log2p1"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_counts_that_were_never_scaled_are_not_divided_by_the_smallest_of_a_cell(undo, dtype):
+    counts = np.array([[2, 4, 0, 6], [1, 0, 2500, 3], [0, 0, 9, 0]])
+    stored = normalized(counts, [1, 1, 1], 1, undo, dtype)
+    recipe = Recover(undo=undo, scale=1, depth="unscaled")
+    assert recover(sp.csr_matrix(stored), recipe, frame(3), "X").toarray().tolist() == counts.tolist()
+
+
+def test_a_total_that_is_text_counts_and_one_that_is_a_word_is_named():
+    obs = frame(3, depth=pd.Categorical([str(depth) for depth in DEPTH]), word=["1", "many", "2"])
+    assert recover(STORED, LOG1P, obs, "X").toarray().tolist() == COUNTS.tolist()
+    with pytest.raises(CountsError) as caught:
+        recover(STORED, LOG1P.model_copy(update={"depth": "word"}), obs, "X")
+    message = "column 'word' holds 'many' for cell 'c1', expected each cell's total count. Check counts.recover.depth."
+    assert str(caught.value) == f"X: {message}"
+
+
 def test_a_cell_without_values_has_no_counts():
     stored = normalized(COUNTS, [100, 100, 100])
     stored[1] = 0
@@ -160,6 +178,11 @@ NOT_RECOVERED = {
         "values do not tell one count from the next",
     ),
     "no such column": (STORED, {"depth": "n_counts"}, "counts.recover.depth: no column 'n_counts' of cells; found ["),
+    "scaled, though said not to be": (
+        STORED,
+        {"depth": "unscaled", "scale": 1},
+        "cannot be recovered by undoing log1p at scale 1: ",
+    ),
     "cells without a total": (STORED, {"depth": "zero"}, "column 'zero' holds cells without a positive total count."),
     "unknown totals": (STORED, {"depth": "nan"}, "column 'nan' holds cells without a positive total count."),
     "negative values": (-STORED, {}, "holds negative or non-finite values, which no logarithm of counts gives."),

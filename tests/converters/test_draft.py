@@ -17,6 +17,7 @@ from cellzoo.cli import main
 from cellzoo.commands import new
 from cellzoo.converters.columns import match_columns
 from cellzoo.converters.contents import contents_of
+from cellzoo.converters.counts import recover
 from cellzoo.converters.draft import Said, draft
 from cellzoo.converters.labels import row_of
 from cellzoo.errors import CardError, InputError, NotFoundError
@@ -143,6 +144,56 @@ def test_the_packaged_file_without_counts_gets_the_recipe_that_recovers_them(
     assert "700 cells, 738 genes" in verified.stderr
 
 
+def logged(path, counts, depth=None, scale=1e4, dtype="f4"):
+    """Write log1p of counts, scaled where a depth is given, as scanpy does."""
+    scaled = counts / depth[:, None] * scale if depth is not None else counts
+    cells = anndata.AnnData(sp.csr_matrix(np.log1p(scaled).astype(dtype)))
+    cells.var_names = cellzoo.open_registry()["pbmc68k-reduced"].source().var.index[: counts.shape[1]]
+    cells.obs_names = [f"c{at}" for at in range(len(counts))]
+    cells.write_h5ad(path)
+    return cells
+
+
+def drawn_counts():
+    """Return counts of which the first ten cells have even ones only."""
+    counts = np.random.default_rng(7).poisson(0.8, (40, 60))
+    counts[:, 0] = 1
+    counts[:10] *= 2
+    return counts
+
+
+def test_logarithms_of_unscaled_counts_are_not_halved_in_cells_with_even_counts(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    counts = drawn_counts()
+    cells = logged(tmp_path / "log.h5ad", counts)
+    recipe = contents_of(tmp_path / "log.h5ad").recover
+    assert recipe and recover(cells.X, recipe, cells.obs, "X").toarray().tolist() == counts.tolist()
+    done = run("new", "dataset", "--file", "log.h5ad", *PAPER, "--tissue", "blood", "--assay", "10x 3' v2")
+    assert "recovered exactly from X: undo log1p, they were never scaled (tried" in done.stderr
+    verified = run("verify", done.stdout.strip())
+    assert verified.exit_code == 0, verified.output
+
+
+def test_scaled_counts_whose_totals_are_known_are_still_recovered_by_them(tmp_path):
+    counts = drawn_counts()
+    cells = logged(tmp_path / "log.h5ad", counts, counts.sum(axis=1))
+    cells.obs["n_counts"] = counts.sum(axis=1)
+    cells.write_h5ad(tmp_path / "log.h5ad")
+    recipe = contents_of(tmp_path / "log.h5ad").recover
+    assert recipe and recipe.depth == "n_counts"
+    assert recover(cells.X, recipe, cells.obs, "X").toarray().tolist() == counts.tolist()
+
+
+def test_counts_by_the_smallest_value_of_a_cell_are_not_called_exact(tmp_path):
+    counts = drawn_counts()
+    logged(tmp_path / "log.h5ad", counts, counts.sum(axis=1), dtype="f8")
+    made = draft(contents_of(tmp_path / "log.h5ad"), Said(year=2024), open_registry())
+    assert made.card["counts"]["recover"]["depth"] == "smallest"
+    [told] = [sentence for sentence in made.told if "by smallest" in sentence]
+    assert "exactly" not in told
+    assert "not proven: a cell whose counts are all even comes out halved" in told
+
+
 def test_a_file_without_any_counts_gives_a_card_that_says_so_and_is_not_verified(here):
     done = run(
         "new",
@@ -163,6 +214,8 @@ def test_a_file_without_any_counts_gives_a_card_that_says_so_and_is_not_verified
     assert (card.layers.counts, card.counts) == (None, None)
     assert str(card.status_reason).startswith("No raw counts in the file")
     assert "No raw counts in the file" in done.stderr
+    assert "never verified" in done.stderr and "next: cellzoo verify" not in done.stderr
+    assert done.stderr.endswith("next: cellzoo check datasets/doe2024-scaled.yaml\n")
     assert "verified needs counts" in run("verify", done.stdout.strip()).stderr
 
 
@@ -241,6 +294,22 @@ ODD = {
         lambda cells: cells.obs.rename(columns={"celltype": "cell type "}, inplace=True),
         "column 'cell type ' is not used: its name has blanks",
     ),
+    "donors that some cells lack": (
+        lambda cells: cells.obs.__setitem__("patient", [1.0, 2.0, np.nan] + [1.0] * 57),
+        "column 'patient' is not taken as donor_id: 1 cells have none. Fill it in",
+    ),
+    "samples that some cells lack": (
+        lambda cells: cells.obs.__setitem__("sample", ["a", "b", " "] * 20),
+        "column 'sample' is not taken as bio_sample: 20 cells have none. Fill it in",
+    ),
+    "an organism that some cells lack": (
+        lambda cells: cells.obs.__setitem__("organism", ["human"] * 40 + [""] * 20),
+        "organism: 20 cells have none in column 'organism'; the card says Homo sapiens for all",
+    ),
+    "an organism that is no term": (
+        lambda cells: cells.obs.__setitem__("species", "patient"),
+        "organism: column 'species' says 'patient', which is no term; the card says Homo sapiens",
+    ),
     "cells of another organism": (lambda cells: None, "organism is Mus musculus as you say, but the file"),
 }
 
@@ -253,6 +322,72 @@ def test_what_of_a_file_will_not_do_is_told(tmp_path, change, told):
     assert any(told in sentence for sentence in made.told), made.told
 
 
+ONE = {
+    "by id": ({"organism_ontology_term_id": ["NCBITaxon:10090"] * 60}, "NCBITaxon:10090"),
+    "by name": ({"Organism": ["Mus musculus"] * 60}, "NCBITaxon:10090"),
+    "by its names": ({"species": ["mouse", "Mus musculus", "Mouse"] * 20}, "NCBITaxon:10090"),
+    "by id before its name": (
+        {"organism": ["a"] * 60, "organism_ontology_term_id": ["NCBITaxon:10090"] * 60},
+        "NCBITaxon:10090",
+    ),
+    "where some say unknown": ({"organism": ["Mus musculus", "unknown"] * 30}, "NCBITaxon:10090"),
+    "by genes where no column says": ({}, "NCBITaxon:9606"),
+}
+
+
+@pytest.mark.parametrize(("columns", "term"), ONE.values(), ids=ONE.keys())
+def test_the_organism_is_what_the_column_of_the_file_says(tmp_path, columns, term):
+    def change(cells):
+        for name, values in columns.items():
+            cells.obs[name] = values
+
+    odd(change).write_h5ad(tmp_path / "odd.h5ad")
+    made = draft(contents_of(tmp_path / "odd.h5ad"), Said(year=2024), open_registry())
+    assert made.card["cells"]["organism"]["term"] == term
+
+
+SEVERAL = {
+    "by id": ("organism_ontology_term_id", ["NCBITaxon:9606", "NCBITaxon:10090", "NCBITaxon:9606"]),
+    "by name": ("organism", ["Homo sapiens", "Mus musculus", "Homo sapiens"]),
+}
+
+
+@pytest.mark.parametrize(("column", "values"), SEVERAL.values(), ids=SEVERAL.keys())
+@pytest.mark.parametrize("said", [[], ["--organism", "Homo sapiens"]], ids=["not said", "said"])
+def test_a_file_of_two_organisms_is_refused_and_nothing_is_written(tmp_path, monkeypatch, column, values, said):
+    monkeypatch.chdir(tmp_path)
+    odd(lambda cells: cells.obs.__setitem__(column, values * 20)).write_h5ad(tmp_path / "odd.h5ad")
+    done = run("new", "dataset", "--file", "odd.h5ad", *PAPER, *said)
+    assert done.exit_code == 1
+    found = f"column {column!r} says several organisms: {values[0]!r} (40 cells), {values[1]!r} (20 cells)."
+    split = f"adata[adata.obs[{column!r}] == {values[0]!r}].write_h5ad(…)"
+    remedy = f"A card is of one organism, as its genes are. Write a file of each, {split}, and draft each."
+    assert f"Error: odd.h5ad: {found} {remedy}" in " ".join(done.stderr.split())
+    assert not (tmp_path / "datasets").exists()
+
+
+def test_an_organism_that_is_no_term_is_asked_for_and_not_told_by_the_genes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    odd(lambda cells: cells.uns.__setitem__("organism", "unicorn")).write_h5ad(tmp_path / "odd.h5ad")
+    done = run("new", "dataset", "--file", "odd.h5ad", *PAPER)
+    assert done.exit_code == 2
+    said = "organism: uns says 'unicorn', which is no term. Give --organism."
+    assert said in " ".join(done.stderr.split())
+
+
+def test_a_file_that_says_one_organism_and_its_cells_another_is_refused(tmp_path):
+    def change(cells):
+        cells.uns["organism"] = "human"
+        cells.obs["organism"] = "Mus musculus"
+
+    odd(change).write_h5ad(tmp_path / "odd.h5ad")
+    with pytest.raises(InputError) as caught:
+        contents_of(tmp_path / "odd.h5ad")
+    both = "uns says 'human', column 'organism' says 'Mus musculus'"
+    remedy = "Cells are of one organism: correct what is wrong, and draft again."
+    assert str(caught.value) == f"odd.h5ad: {both}. {remedy}"
+
+
 def test_blank_labels_are_cells_without_a_label_and_na_is_none_of_cell_types(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     odd(lambda cells: cells.obs.__setitem__("celltype", ["", " ", "na", "B cell", "T cell", "T cell"] * 10)).write_h5ad(
@@ -261,6 +396,16 @@ def test_blank_labels_are_cells_without_a_label_and_na_is_none_of_cell_types(tmp
     done = run("new", "dataset", "--file", "odd.h5ad", *PAPER, "--tissue", "blood", "--assay", "10x 3' v2")
     rows = load_map(tmp_path / "datasets" / "doe2024-odd.cell_type.tsv")
     assert {label: rows.terms[label] for label in ("(none)", "na")} == {"(none)": "unknown", "na": "unknown"}
+    verified = run("verify", done.stdout.strip())
+    assert verified.exit_code == 0, verified.output
+
+
+def test_the_rows_of_numbers_beside_gaps_are_what_the_file_is_read_as(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    odd(lambda cells: cells.obs.__setitem__("age", [34.0, 51.0, np.nan] * 20)).write_h5ad(tmp_path / "odd.h5ad")
+    done = run("new", "dataset", "--file", "odd.h5ad", *PAPER, "--tissue", "blood", "--assay", "10x 3' v2")
+    rows = load_map(tmp_path / "datasets" / "doe2024-odd.development_stage.tsv")
+    assert rows.terms == {"34.0": "HsapDv:0000128", "51.0": "HsapDv:0000145", "(none)": "unknown"}
     verified = run("verify", done.stdout.strip())
     assert verified.exit_code == 0, verified.output
 

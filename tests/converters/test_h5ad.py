@@ -244,6 +244,36 @@ def test_what_is_no_h5ad_is_said(adata, tmp_path, reader, content, message):
         reader(path)
 
 
+def no(name):
+    return lambda matrix: matrix.__delitem__(name)
+
+
+def pointer(place, value):
+    return lambda matrix: matrix["indptr"].__setitem__(place, value)
+
+
+DAMAGE = [
+    (pointer(5, 0), "pointers do not follow each other"),
+    (pointer(0, -3), "pointers do not follow each other"),
+    (pointer(-1, 10**6), "pointers end at 1000000, it has "),
+    (no("indptr"), "has no indptr"),
+    (no("indices"), "has no indices"),
+    (lambda matrix: matrix["indices"].__setitem__(0, 300), "(names feature 300 of 20|index 300 exceeds)"),
+]
+
+
+@pytest.mark.parametrize("form", [sp.csr_matrix, sp.csc_matrix], ids=["by cell", "by feature"])
+@pytest.mark.parametrize(("damage", "says"), DAMAGE, ids=[says for _, says in DAMAGE])
+def test_a_damaged_sparse_matrix_is_said_and_nothing_is_written(adata, tmp_path, form, damage, says):
+    adata.X = form(adata.X)
+    adata.write_h5ad(tmp_path / "x.h5ad")
+    with h5py.File(tmp_path / "x.h5ad", "r+") as file:
+        damage(file["X"])
+    with pytest.raises(InputError, match=rf"x\.h5ad: .*{says}"):
+        write_h5ad(open_h5ad(tmp_path / "x.h5ad"), tmp_path / "y.h5ad")
+    assert [path.name for path in tmp_path.iterdir()] == ["x.h5ad"]
+
+
 def test_a_folder_that_cannot_be_written_is_a_matter_of_the_world(adata, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(WorldError, match="cannot be written"):

@@ -315,7 +315,7 @@ def test_the_real_table_is_read_to_the_last_count(make_card, mirror):
     theirs = pd.read_csv(mirror / TABLE, index_col=0, compression="gzip")
     assert equal(ours.X, theirs.to_numpy(dtype=float).T)
     assert (list(ours.obs_names), list(ours.var_names)) == (list(theirs.columns), list(theirs.index))
-    meta = pd.read_csv(mirror / TABLE_OBS, index_col=0, compression="gzip")
+    meta = pd.read_csv(mirror / TABLE_OBS, index_col=0, compression="gzip", dtype=str)
     assert ours.obs["cell_line_demuxlet"].value_counts().to_dict() == {"H1975": 112, "H2228": 81, "HCC827": 81}
     for column in ("cell_line_demuxlet", "total_count_per_cell"):
         assert list(ours.obs[column]) == list(meta.loc[theirs.columns, column])

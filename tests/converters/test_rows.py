@@ -107,6 +107,49 @@ def test_a_damaged_place_of_a_file_is_said(path, tmp_path):
         rows.read(30, 40)
 
 
+def at(name, place, value):
+    return lambda matrix: matrix[name].__setitem__(place, value)
+
+
+def without(name):
+    return lambda matrix: matrix.__delitem__(name)
+
+
+def shortened(matrix):
+    ends = matrix["indptr"][:-1]
+    del matrix["indptr"]
+    matrix["indptr"] = ends
+
+
+DAMAGE = {
+    "a pointer that decreases": (at("indptr", 35, 0), "its pointers do not follow each other"),
+    "a pointer that is negative": (at("indptr", 31, -7), "its pointers do not follow each other"),
+    "a pointer behind the values": (at("indptr", 40, 9999), "its pointers end at 9999, it has "),
+    "too few pointers": (shortened, "has 10 pointers there, expected 11"),
+    "a negative feature": (at("indices", -1, -3), "names feature -3 of 7"),
+    "no pointers": (without("indptr"), "has no indptr"),
+    "no features": (without("indices"), "has no indices"),
+}
+
+
+@pytest.mark.parametrize(("damage", "says"), DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_sparse_matrix_is_said_where_it_is_read(path, tmp_path, damage, says):
+    shutil.copy(path, tmp_path / "x.h5ad")
+    with h5py.File(tmp_path / "x.h5ad", "a") as file:
+        damage(file["X"])
+    with pytest.raises(InputError, match=rf"x.h5ad: X, cells 30 to 40: cannot be read: {says}.*The file is damaged\."):
+        Stored(tmp_path / "x.h5ad", "X").read(30, 40)
+
+
+def test_pointers_without_sign_are_compared_as_numbers(tmp_path):
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        node = file.create_group("X")
+        node.attrs["shape"] = (2, 3)
+        node["data"], node["indices"], node["indptr"] = [1.0, 2.0], [0, 2], np.array([0, 2, 1], np.uint64)
+    with pytest.raises(InputError, match="do not follow each other"):
+        Stored(tmp_path / "x.h5", "X").read(0, 2)
+
+
 def test_a_matrix_in_a_file_goes_to_another_process(path):
     rows = Stored(path, "X")
     rows.read(0, 5)

@@ -60,11 +60,27 @@ def test_with_what_is_said_the_file_is_written_and_comes_back(source, tmp_path):
         (("--set", "disease"), "expected FIELD=VALUE"),
         (("--version", "6.0"), "'7.1', '7.0'"),
         (("--to", "anndata"), "'cellxgene', 'sfaira'"),
+        (("--set", "disaese=normal"), "'disaese' cannot be set; expected one of organism, title, assay"),
+        (("--to", "sfaira", "--set", "disease=normal"), "--set belongs to --to cellxgene"),
+        (("--to", "streamlined", "--version", "7.0"), "--version belongs to --to cellxgene"),
+        (
+            ("--to", "sfaira", "--version", "7.1", "--leave-out", "empty"),
+            "--version and --leave-out belong to --to cel",
+        ),
+        (("--to", "sfaira", "--no-labels"), "--no-labels belongs to --to cellxgene, not to --to sfaira"),
     ],
 )
 def test_wrong_usage_is_said(source, tmp_path, args, message):
     done = run(source, "-o", tmp_path / "out.h5ad", "--to", "cellxgene", *args)
-    assert (done.exit_code, message in done.stderr) == (2, True)
+    assert (done.exit_code, message in done.stderr) == (2, True), done.stderr
+    assert not (tmp_path / "out.h5ad").exists()
+
+
+def test_the_older_schema_is_written_where_it_is_asked_for(source, tmp_path):
+    for version in ("7.0", "7.1"):
+        asked = ("--to", "cellxgene", "--set", "disease=normal", "--version", version, "--json")
+        done = run(source, "-o", tmp_path / "out.h5ad", *asked)
+        assert json.loads(done.stdout)["version"] == f"{version}.0"
 
 
 def test_the_source_is_never_replaced(source):

@@ -1,7 +1,9 @@
 """The commands about a Census say what they chose, write what matches, and end with the right exit code."""
 
 import json
+import shutil
 
+import h5py
 import pytest
 from click.testing import CliRunner
 
@@ -55,8 +57,52 @@ def test_a_census_of_an_h5ad_and_a_data_set_of_the_registry(run, mini, tmp_path,
     assert list(own) == ["pbmc68k-reduced"]
     assert own["pbmc68k-reduced"].cells == 192
     every = open_census(tmp_path / "own").datasets(text="pbmc68k", primary=False)
-    path, _ = every["pbmc68k-reduced"].write(tmp_path)
+    path, *_ = every["pbmc68k-reduced"].write(tmp_path)
     assert every.estimate().h5ad_bytes == pytest.approx(path.stat().st_size, rel=0.3)
+
+
+@pytest.fixture
+def files(run, mini, tmp_path):
+    """Return a data set of a Census as h5ad, and copies of it without an organism, with fractions, and cut short."""
+    assert run("get", "--census", mini, "lung-d", "-o", tmp_path).exit_code == 0
+    paths = {name: tmp_path / f"{name}.h5ad" for name in ("good", "nowhere", "fractions", "cut")}
+    (tmp_path / "lung-d.h5ad").rename(paths["good"])
+    for name in ("nowhere", "fractions", "cut"):
+        shutil.copy(paths["good"], paths[name])
+    with h5py.File(paths["nowhere"], "r+") as file:
+        del file["uns/organism_ontology_term_id"]
+    with h5py.File(paths["fractions"], "r+") as file:
+        file["X/data"][-1] = 1.5
+    paths["cut"].write_bytes(paths["cut"].read_bytes()[:9000])
+    return paths
+
+
+def test_data_sets_that_cannot_be_used_never_stop_the_others(run, files, tmp_path):
+    made = run("export", *files.values(), "-o", tmp_path / "own")
+    assert (made.exit_code, made.stdout) == (1, f"{tmp_path / 'own'}\n")
+    assert "Error: nowhere: uns has no organism_ontology_term_id." in made.stderr
+    assert "are not integers" in made.stderr and "Error: fractions: " in made.stderr
+    assert f"Error: {files['cut']}: " in made.stderr
+    assert made.stderr.count("Error: ") == 3
+    assert "good: 200 cells" in made.stderr
+    assert run("check", tmp_path / "own").exit_code == 0
+    assert list(open_census(tmp_path / "own").datasets(primary=False)) == ["good"]
+
+
+def test_where_none_can_be_used_each_is_said_and_nothing_is_written(run, files, tmp_path):
+    made = run("export", files["nowhere"], files["fractions"], "-o", tmp_path / "own")
+    assert (made.exit_code, made.stdout) == (1, "")
+    assert [line.split(":")[1].strip() for line in made.stderr.splitlines()] == [
+        "nowhere", "fractions", str(tmp_path / "own"),
+    ]  # fmt: skip
+    assert not (tmp_path / "own").exists()
+
+
+def test_the_worst_of_what_failed_is_the_exit_code_where_nothing_is_written(run, files, tmp_path, monkeypatch):
+    monkeypatch.setenv("CELLZOO_OFFLINE", "1")
+    made = run("export", files["cut"], "tenx-pbmc3k", "-o", tmp_path / "own")
+    assert (made.exit_code, made.stdout) == (3, "")
+    assert made.stderr.endswith("no cell is left for a Census: no data set was given that can be used.\n")
 
 
 def test_findings_of_the_check_end_with_1(run, spoiled):
@@ -72,7 +118,7 @@ def test_findings_of_the_check_end_with_1(run, spoiled):
         (["datasets", "--tissue", "kidney"], 1, "no cell has tissue 'kidney'"),
         (["datasets", "--config", "vfs.s3.region"], 2, "expected NAME=VALUE"),
         (["datasets", "--cell-line", "CVCL_0023"], 1, "is not a field"),
-        (["export", "-o", "own"], 2, "name h5ad files or ids"),
+        (["export", "-o", "own"], 2, "name h5ad files, stores or ids"),
         (["get", "--tissue", "lung"], 2, "--out"),
     ],
 )

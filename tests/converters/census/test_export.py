@@ -284,6 +284,82 @@ def test_bad_data_are_refused_and_nothing_is_left_behind(tmp_path, given, spoil,
     assert list(tmp_path.iterdir()) == []
 
 
+def same_census(path, expected):
+    """Hold cells, counts, genes and the tables of two Censuses against each other."""
+    assert check_census(path) == []
+    ours: Any
+    theirs: Any
+    with soma.open(str(path)) as ours, soma.open(str(expected)) as theirs:
+        assert list(ours["census_data"]) == list(theirs["census_data"])
+        for organism in theirs["census_data"]:
+            one, other = ours["census_data"][organism], theirs["census_data"][organism]
+            frames = [(each.obs, each.ms["RNA"].var) for each in (one, other)]
+            for mine, its in zip(*frames, strict=True):
+                assert mine.read().concat().to_pandas().equals(its.read().concat().to_pandas())
+            for layer in ("raw", "normalized"):
+                mine, its = (each.ms["RNA"].X[layer] for each in (one, other))
+                assert mine.shape == its.shape
+                assert mine.read().tables().concat().to_pandas().equals(its.read().tables().concat().to_pandas())
+        tables = [each["census_info"]["datasets"].read().concat().to_pandas() for each in (ours, theirs)]
+        assert tables[0].equals(tables[1])
+
+
+def late(data, value):
+    """Return data of which a value of the last cell alone is wrong."""
+    counts = data.X.csr.copy()
+    counts.data[-1] = value
+    return data.with_(X=Memory(counts))
+
+
+SPOILT = {says: (spoil, error) for spoil, error, says in BAD} | {
+    "one: .*are not integers": (lambda data: late(data, 2.5), CountsError)
+}
+
+
+@pytest.mark.parametrize("place", [0, 1, 2, 3], ids=["first", "second", "third", "last"])
+@pytest.mark.parametrize("says", SPOILT)
+def test_a_data_set_that_cannot_be_used_is_said_and_leaves_nothing_in_the_census(
+    tmp_path, monkeypatch, given, says, place
+):
+    from cellzoo.converters import rows
+
+    monkeypatch.setattr(experiment, "AT_ONCE", 50)  # what comes before a wrong value is written
+    monkeypatch.setattr(rows, "FIRST_BLOCK", 7)
+    monkeypatch.setattr(rows, "BLOCK_BYTES", 1)
+    spoil, error = SPOILT[says]
+    good: list[Any] = [(name, {}, given[name]) for name in ("first", "full", "mouse")]
+    bad: Any = ("one", {}, spoil(data_of(9, range(100, 130))))
+    refused: list[Any] = []
+    made = export(tmp_path / "own", [*good[:place], bad, *good[place:]], failed=lambda *one: refused.append(one))
+    assert list(made.cells) == ["first", "full", "mouse"]
+    assert [(name, type(found)) for name, found in refused] == [("one", error)]
+    with pytest.raises(error, match=says):
+        raise refused[0][1]
+    export(tmp_path / "good", good)
+    same_census(made.path, tmp_path / "good")
+    assert {path.name for path in tmp_path.iterdir()} == {"own", "good"}
+
+
+def test_where_no_data_set_can_be_used_nothing_is_written(tmp_path):
+    refused: list[Any] = []
+    with pytest.raises(InputError, match="no cell is left for a Census: no data set was given that can be used"):
+        export(
+            tmp_path / "own", [("one", {}, data_of(1, range(9)).with_(uns={}))], failed=lambda *one: refused.append(one)
+        )
+    assert len(refused) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_fails_ends_the_whole_although_others_may_be_left_out(tmp_path, monkeypatch, given):
+    def full(*_):
+        raise WorldError("no space left")
+
+    monkeypatch.setattr(experiment.Experiment, "write", full)
+    with pytest.raises(WorldError, match="no space left"):
+        export(tmp_path / "own", [("first", {}, given["first"])], failed=lambda *_: pytest.fail("left out"))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_id_that_is_given_twice_and_nothing_at_all_are_refused(tmp_path, given):
     with pytest.raises(InputError, match="first: is given twice"):
         export(tmp_path / "census", [("first", {}, given["first"])] * 2)

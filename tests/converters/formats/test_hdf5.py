@@ -203,6 +203,20 @@ def test_a_modality_of_an_h5mu_is_read_and_others_beside_it(read, h5mu):
     assert equal(ours.modalities["protein"].X, theirs["prot"].X)
 
 
+def test_a_column_above_the_modalities_is_kept_though_its_name_begins_like_one_of_them(read, h5mu, tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        data = mudata.read(h5mu)
+        data["prot"].obs["depth"] = range(30)
+        data.obs["protocol"], data.obs["rnaseq_batch"], data.obs["atac"] = ["v2", "v3"] * 15, "b1", "yes"
+        data.pull_obs()
+        assert {"rna:depth", "prot:depth", "protocol"} <= set(data.obs)
+        data.write(tmp_path / "named.h5mu")
+    ours = read(tmp_path / "named.h5mu", "h5mu", object="rna")
+    assert set(ours.obs) == {"depth", "label", "protocol", "rnaseq_batch", "atac"}
+    assert list(ours.obs["protocol"]) == ["v2", "v3"] * 15
+
+
 MODALITIES = {
     "none named": ({}, "x.h5mu: holds the modalities ['atac', 'prot', 'rna']; say which in read.matrix.object."),
     "another": ({"object": "gex"}, "x.h5mu: has no modality 'gex', found ['atac', 'prot', 'rna']."),

@@ -192,6 +192,13 @@ def test_an_mtx_is_read_as_scipy_reads_it(make_card, put, turned, matrix, field)
     assert list(ours.var["1"]) == [row[1] for row in FEATURES]
 
 
+def test_a_place_that_an_mtx_lists_twice_is_summed_as_scipy_does(make_card, put):
+    files = put(beside(COUNTS) | {"x.mtx": HEAD + b"40 12 3\n1 2 5\n3 1 1\n1 2 7\n"})
+    ours = read_source(make_card(40, named(turned=False), "mtx"), files)
+    assert equal(ours.X, sp.csr_matrix(scipy.io.mmread(files["x.mtx"])))
+    assert dense(ours.X)[0, 1] == 12
+
+
 def test_names_come_from_any_column_by_position_or_name(make_card, put):
     files = put(beside(COUNTS))
     spec = named(turned=False, cells={"file": "cells.csv", "column": 0}, features={"file": "genes.tsv", "column": 1})

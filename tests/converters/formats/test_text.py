@@ -3,6 +3,7 @@
 import gzip
 import io
 import zipfile
+from datetime import datetime
 
 import numpy as np
 import openpyxl
@@ -16,6 +17,7 @@ from cellzoo.converters.readers import read_source
 from cellzoo.converters.rows import to_csr
 from cellzoo.converters.transpose import Spilled
 from cellzoo.errors import InputError
+from cellzoo.registry.reading import Spatial
 
 COUNTS = sp.random(30, 8, 0.4, "lil", rng=np.random.default_rng(4))
 COUNTS[:, 0] = 1  # a triplet table lists no cell without counts
@@ -110,6 +112,31 @@ def test_the_column_of_values_is_named_where_there_are_others(make_card, put):
     assert str(caught.value) == "x.csv: has no column 'cell', found ['barcode', 'gene', 'n', 'batch']."
 
 
+TWICE = {
+    "on rows that follow": ([1, 1], "1 and 2"),
+    "far from each other": ([1, *range(20, 40), 1], "1 and 22"),
+    "with values that cancel": ([1, 2, -1], "1 and 3"),
+}
+
+
+@pytest.mark.parametrize(("lines", "where"), TWICE.values(), ids=TWICE.keys())
+@pytest.mark.parametrize("small", [True, False], ids=["in memory", "in a file"])
+def test_a_cell_and_a_feature_on_two_rows_of_triplets_are_refused(make_card, put, monkeypatch, lines, where, small):
+    monkeypatch.setattr(text, "TRIPLETS", 7)
+    if not small:
+        monkeypatch.setattr(transpose, "IN_MEMORY", 9)
+        monkeypatch.setattr(transpose, "BUCKET", 4)
+    rows = [f"c{abs(line)},g{abs(line) % 5},{line}\n" for line in lines]
+    names = {axis: {"file": "x.csv", "column": at} for at, axis in enumerate(("cells", "features"))}
+    with pytest.raises(InputError) as caught:
+        read_source(
+            make_card(None, {"file": "x.csv"} | names, "table"), put({"x.csv": "cell,gene,n\n" + "".join(rows)})
+        )
+    remedy = "Expected one row for each cell and feature; take out what is repeated, or add it up."
+    twice = f"the rows {where} below the header are both of cell 'c1', feature 'g1'"
+    assert str(caught.value) == f"x.csv: {twice}. {remedy}"
+
+
 # samples of an archive
 
 
@@ -188,8 +215,91 @@ def join(make_card, put):
 def test_a_sheet_of_excel_is_joined_by_name(join):
     content = book([["cell", "label", "age"], [2, "T", 0.5], ["x", None, 3], ["001", "B", 1], [None, None, None]])
     ours = join(content)
-    assert ours.obs["label"].tolist() == ["B", "T", None]
-    assert ours.obs["age"].tolist() == [1, 0.5, 3]
+    assert ours.obs["label"].tolist()[:2] == ["B", "T"]
+    assert ours.obs["label"].isna().tolist() == [False, False, True]
+    assert ours.obs["age"].tolist() == ["1", "0.5", "3"]
+
+
+WRITTEN = {
+    "donors keep their leading zeros": ["0012", "012", "12"],
+    "numbers keep their last zeros": ["1.10", "1.1", "1.100"],
+    "an exponent stays as it is": ["001", "1e3", "1E3"],
+    "large numbers keep every digit": ["9007199254740993", "9007199254740992", "1"],
+    "words for nothing are words": ["NA", "None", "nan"],
+    "and so are words for true": ["True", "TRUE", "false"],
+    "days stay as they are": ["2020-01-02", "01/02/2020", "2020-01-02 00:00:00"],
+    "blanks are kept": [" a", "a ", "a"],
+}
+
+
+@pytest.mark.parametrize("values", WRITTEN.values(), ids=WRITTEN.keys())
+@pytest.mark.parametrize("name", ["obs.csv", "obs.tsv.gz", "obs.xlsx"])
+def test_a_table_of_cells_is_read_as_it_is_written(make_card, put, tmp_path, name, values):
+    frame = pd.DataFrame({"cell": ["a", "b", "c"], "donor": values})
+    if name.endswith("xlsx"):
+        frame.to_excel(tmp_path / name, index=False)
+    else:
+        frame.to_csv(tmp_path / name, sep="," if name == "obs.csv" else "\t", index=False)
+    card = make_card(3, {"file": "x.csv"}, "table", obs={"table": {"file": name}})
+    ours = read_source(card, put({"x.csv": ",g\na,1\nb,2\nc,3\n"}) | {name: tmp_path / name})
+    assert ours.obs["donor"].tolist() == values
+
+
+@pytest.mark.parametrize("name", ["obs.csv", "obs.xlsx"])
+def test_whole_numbers_stay_whole_beside_an_empty_cell_which_alone_is_missing(make_card, put, tmp_path, name):
+    frame = pd.DataFrame({"cell": ["a", "b", "c"], "cluster": pd.array([0, None, 12], dtype="Int64"), "flag": True})
+    if name.endswith("xlsx"):
+        frame.to_excel(tmp_path / name, index=False)
+    else:
+        frame.to_csv(tmp_path / name, index=False)
+    card = make_card(3, {"file": "x.csv"}, "table", obs={"table": {"file": name, "index": "cell"}})
+    ours = read_source(card, put({"x.csv": ",g\na,1\nb,2\nc,3\n"}) | {name: tmp_path / name})
+    assert ours.obs["cluster"].isna().tolist() == [False, True, False]
+    assert ours.obs["cluster"].dropna().tolist() == ["0", "12"]
+    assert ours.obs["flag"].tolist() == ["True"] * 3
+
+
+def test_a_day_of_excel_has_no_hour(join):
+    day = datetime(2020, 1, 2)  # noqa: DTZ001  Excel knows no zones
+    ours = join(book([["cell", "born"], [2, day], ["x", day.replace(hour=3)], ["001", "2020"]]))
+    assert ours.obs["born"].tolist() == ["2020", "2020-01-02", "2020-01-02 03:00:00"]
+
+
+SPATIAL = {"x": "px", "array_row": "row", "in_tissue": "under"}
+
+
+@pytest.mark.parametrize("name", ["obs.csv", "obs.xlsx"])
+def test_what_a_card_takes_as_numbers_of_a_table_is_numbers(make_card, put, tmp_path, name):
+    frame = pd.DataFrame(
+        {"cell": ["a", "b"], "px": [1.5, -2e3], "row": [3, 4], "under": [True, False], "depth": [7, 9], "donor": [1, 2]}
+    )
+    if name.endswith("xlsx"):
+        frame.to_excel(tmp_path / name, index=False)
+    else:
+        frame.to_csv(tmp_path / name, index=False)
+    recover = {"undo": "log1p", "scale": 7, "depth": "depth"}
+    card = make_card(
+        2,
+        {"file": "x.csv"},
+        "table",
+        obs={"table": {"file": name}},
+        counts={"kind": "umi", "recover": recover},
+        donor_id={"column": "donor"},
+    ).model_copy(update={"spatial": Spatial(**SPATIAL)})
+    ours = read_source(card, put({"x.csv": ",g\na,1\nb,2\n"}) | {name: tmp_path / name})
+    numbers = {column: ours.obs[column].tolist() for column in ("px", "row", "under", "depth")}
+    assert numbers == {"px": [1.5, -2000], "row": [3, 4], "under": [1, 0], "depth": [7, 9]}
+    assert ours.obs["row"].dtype == ours.obs["under"].dtype == np.int64
+    assert ours.obs["donor"].tolist() == ["1", "2"]
+
+
+def test_a_column_that_a_card_takes_as_numbers_and_holds_words_is_named(make_card, put):
+    card = make_card(2, {"file": "x.csv"}, "table", obs={"table": {"file": "obs.csv"}})
+    card = card.model_copy(update={"spatial": Spatial(x="px")})
+    with pytest.raises(InputError) as caught:
+        read_source(card, put({"x.csv": ",g\na,1\nb,2\n", "obs.csv": "cell,px\na,1\nb,NA\n"}))
+    message = "column 'px' has 'NA' for cell 'b', the card takes it as numbers. Leave the field empty or correct it."
+    assert str(caught.value) == f"made-up: the table of cells: {message}"
 
 
 def test_a_field_without_an_end_is_refused(make_card, put):

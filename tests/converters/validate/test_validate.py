@@ -125,6 +125,42 @@ def test_a_file_that_cannot_be_read_is_a_finding(file, damage):
     assert "cannot be read" in finding.message
 
 
+def replaced(opened, path, values):
+    said = dict(opened[path].attrs)
+    del opened[path]
+    opened.create_dataset(path, data=values).attrs.update(said)
+
+
+def damaged_columns(opened):
+    replaced(opened, "obs/batch/codes", opened["obs/batch/codes"][:-2])
+    codes = opened["obs/donor_id/codes"]
+    codes[3], codes[5] = 77, -9
+    del opened["obs/sex_ontology_term_id/codes"]
+    replaced(opened, "var/feature_is_filtered", [False] * 99)
+    opened["raw/var"].attrs["column-order"] = ["ghost"]
+
+
+def test_columns_that_nothing_can_open_are_all_named_with_their_rows(file):
+    path = file()
+    with h5py.File(path, "r+") as opened:
+        damaged_columns(opened)
+    found = validate(path)
+    assert {finding.code for finding in found} == {"CXG128"}
+    assert {finding.place: (finding.message, finding.examples) for finding in found} == {
+        "obs.batch": ("holds codes of shape (10,), expected (12,).", ()),
+        "obs.donor_id": ("holds codes -9 to 77, expected -1 to 0.", ("cell3", "cell5")),
+        "obs.sex_ontology_term_id": ("has no codes.", ()),
+        "var.feature_is_filtered": ("holds values of shape (99,), expected (13,).", ()),
+        "raw.var.ghost": ("is listed in column-order, and not in the file.", ()),
+    }
+
+
+def test_a_folder_and_what_is_not_there_are_findings_of_their_own(tmp_path):
+    for path, message in ((tmp_path, "is a folder, expected a file."), (tmp_path / "x", "there is no such file.")):
+        [finding] = validate(path)
+        assert (finding.code, finding.message, finding.severity) == ("CXG006", message, "error")
+
+
 def cut(opened):
     ends = opened["X/indptr"][:]
     ends[-1] += 99
@@ -262,10 +298,29 @@ def test_the_command_prints_one_json_document(file):
     assert {"code", "severity", "place", "message", "remedy", "rows", "examples"} <= document["findings"][0].keys()
 
 
+@pytest.mark.parametrize("order", [1, -1], ids=["first", "last"])
+def test_a_file_that_cannot_be_read_never_stops_the_others(file, tmp_path, order):
+    good, cut_off = file(name="good.h5ad"), file(name="cut.h5ad")
+    cut_off.write_bytes(cut_off.read_bytes()[:5000])
+    asked = [str(good), str(tmp_path / "nope.h5ad"), str(tmp_path), str(cut_off)][::order]
+    told = CliRunner().invoke(command, asked)
+    assert told.exit_code == 1
+    assert f"{asked[1 if order == 1 else 2]}: error CXG006: file: there is no such file. Check the path." in told.stdout
+    assert [line.partition(",")[0] for line in told.stderr.splitlines()] == [
+        f"{path}: {'valid' if path == str(good) else 'not valid'}" for path in asked
+    ]
+    result = CliRunner().invoke(command, [*asked, "--json"])
+    assert result.exit_code == 1
+    found = {one["id"]: (one["valid"], one["findings"][0]["code"]) for one in json.loads(result.stdout)["files"]}
+    assert list(found) == asked
+    assert [found[path] for path in asked[::order]] == [
+        (True, "CXG208"), (False, "CXG006"), (False, "CXG006"), (False, "CXG002"),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (["nowhere.h5ad"], 1, "nowhere.h5ad: there is no such file"),
         ([], 2, "Missing argument"),
         (["FILE", "--schema-version", "4"], 2, "'4' is not one of '7.1', '7.0'"),
     ],
