@@ -14,7 +14,6 @@ import pyarrow as pa
 from cellzoo.converters.census.cells import donors
 from cellzoo.converters.census.dataset import SomaRows
 from cellzoo.converters.census.experiment import statistics_of
-from cellzoo.converters.census.filters import both, one_of
 from cellzoo.converters.census.layout import (
     ASSAYS,
     CENSUS_SCHEMA,
@@ -34,7 +33,7 @@ from cellzoo.converters.census.layout import (
     VAR,
     experiment_of,
 )
-from cellzoo.converters.census.soma import open_soma, settings_of, tables, words_of
+from cellzoo.converters.census.soma import matches, open_soma, settings_of, tables, words_of
 from cellzoo.converters.rows import blocks
 from cellzoo.errors import Finding
 from cellzoo.registry.fields import ORGANISMS, id_column
@@ -171,9 +170,8 @@ class _Check:
             yield self._found(at, "CEN009", message)
         if not all(words.values()):
             return
-        found = sum(part.num_rows for part in tables(frame, [JOINID], both(*map(one_of, words, words.values()))))
-        if found != frame.count:
-            message = f"filters for all words of {', '.join(words)} match {found} of {frame.count} rows. Write it anew."
+        if words and (found := matches(frame, words)) != frame.count:
+            message = f"all words of {', '.join(words)} are those of {found} of {frame.count} rows. Write it anew."
             yield self._found(at, "CEN009", message)
 
     def _numbers(self, at: str, obs: pd.DataFrame, counts: bool) -> Iterator[Finding]:
