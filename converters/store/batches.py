@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from cellzoo.converters.store.matrix import Buffers
+from cellzoo.converters.store.matrix import Buffers, Pool
 from cellzoo.converters.store.sampling import Plan, RowNumbers
 from cellzoo.errors import InputError, MissingExtraError
 
@@ -119,17 +119,19 @@ class Batches(IterableDataset[Batch]):
         values: Sequence[str] = (),
         rank: int | None = None,
         world: int | None = None,
-        threads: int | None = None,
+        threads: int = 1,
         reuse: bool = False,
     ) -> None:
         """Read the `layers` of the store as scipy CSR, as CSR tensors or as dense tensors (`form`).
 
         X can be scaled to a total of `normalize` a cell and put through `log1p`; other layers come as they are.
         `genes` restricts X and its layers. `obs` columns come as codes into `categories`, `values` columns as they
-        are. Of `world` processes this is number `rank`, by default as torch.distributed says. `threads` read ahead, by
-        default one in a packed store and none in a hot one, whose batches are read in hardly more time than it takes to
-        hand them over. For a hot store larger than memory give several: the disk serves as many rows at once. With
-        `reuse` a batch is overwritten when the next is asked for, which saves a quarter of the time.
+        are. Of `world` processes this is number `rank`, by default as torch.distributed says.
+
+        A packed store is read ahead by `threads`, unless there are none. The rows of a hot store are read when they are
+        asked for, which takes hardly longer than to hand them over, by as many `threads` together; workers of a
+        DataLoader read ahead. With `reuse` a batch is overwritten when the next is asked for, which saves a quarter of
+        the time where nothing is read ahead.
         """
         super().__init__()
         if form not in {"csr", "torch_csr", "dense"}:
@@ -143,13 +145,12 @@ class Batches(IterableDataset[Batch]):
         self.form, self.normalize, self.log1p, self.genes = form, normalize, log1p, genes
         self.layers = {name: store._named(name) for name in layers}
         self.obs, self.values = tuple(obs), tuple(values)
-        if threads is None:
-            threads = int(any(store.matrix(name).encoding == "packed" for name in self.layers.values()))
         if threads < 0:
             raise InputError(f"threads {threads}: expected at least 0.")
-        if reuse and threads:
+        packed = any(store.matrix(name).encoding == "packed" for name in self.layers.values())
+        self.threads, self.ahead, self.reuse = threads, threads if packed else 0, reuse
+        if reuse and self.ahead:
             raise InputError(f"reuse with {threads} threads: what they read ahead needs memory of its own; use 0.")
-        self.threads, self.reuse = threads, reuse
         self._memory = self._recycler()
         # In shared memory, so that set_epoch reaches the workers that are there already.
         self._place = torch.tensor([plan.epoch, plan.step], dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
@@ -183,7 +184,7 @@ class Batches(IterableDataset[Batch]):
         epoch, _ = self._settle()
         left = self.plan.left(info.id, info.num_workers) if info else self.plan.left()
         together = iter(lambda: list(islice(left, self.plan.together)), [])
-        for batch in self._ahead(together, epoch) if self.threads else self._at_once(together, epoch):
+        for batch in self._ahead(together, epoch) if self.ahead else self._at_once(together, epoch):
             if info is None:
                 self.set_epoch(epoch, batch.state["step"])
             yield batch
@@ -199,14 +200,14 @@ class Batches(IterableDataset[Batch]):
 
     def _ahead(self, together: Iterator[Numbered], epoch: int) -> Iterator[Batch]:
         """Yield the batches in order while threads read those that follow, as many at once as the plan likes."""
-        with ThreadPoolExecutor(self.threads, thread_name_prefix="batches") as pool:
+        with ThreadPoolExecutor(self.ahead, thread_name_prefix="batches") as pool:
             ahead: deque[Future[list[Batch]]] = deque()
 
             def begin(most: int) -> None:
                 ahead.extend(pool.submit(self._read, some, epoch) for some in islice(together, most))
 
             try:
-                begin(self.threads)
+                begin(self.ahead)
                 while ahead:
                     batches = ahead.popleft().result()
                     begin(1)  # not before: each batch in memory is one more that the cache does not hold
@@ -238,7 +239,7 @@ class Batches(IterableDataset[Batch]):
     def _gather(self, name: str, rows: RowNumbers) -> sp.csr_matrix:
         scaled: dict[str, Any] = {"normalize": self.normalize, "log1p": self.log1p} if name == "X" else {}
         genes = self.genes if name == "X" or name.startswith("layers/") else None
-        return self.store.gather(rows, layer=name, genes=genes, out=self._memory, **scaled)
+        return self.store.gather(rows, layer=name, genes=genes, out=self._memory, pool=self._pool, **scaled)
 
     def _formed(self, csr: sp.csr_matrix) -> Matrix:
         if self.form == "csr":
@@ -262,8 +263,12 @@ class Batches(IterableDataset[Batch]):
     def _values(self) -> dict[str, pd.Series]:
         return {name: self.store.obs_column(name) for name in self.values}
 
+    @cached_property
+    def _pool(self) -> Pool | None:
+        return Pool(self.threads) if self.threads > 1 and not self.ahead else None
+
     def _recycler(self) -> Recycler:
-        return Recycler(2 * len(self.layers) * (self.threads + 2))
+        return Recycler(2 * len(self.layers) * (self.ahead + 2))
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave columns and memory behind: another process has its own."""
@@ -274,7 +279,7 @@ class Batches(IterableDataset[Batch]):
         self._memory = self._recycler()
 
 
-_OWN = {"_codes", "_values", "_memory", "categories"}
+_OWN = {"_codes", "_values", "_memory", "_pool", "categories"}
 
 
 def _between(csr: sp.csr_matrix, start: int, stop: int) -> sp.csr_matrix:

@@ -236,15 +236,15 @@ def gather(
     """Write rows as CSR, normalized to ``target`` (0: raw), with ``log`` as log(1 + x); return what was found.
 
     Row i has ``lengths[i]`` values from ``at[i]`` on in ``ids`` and ``codes``; its escapes count from ``places[i]``.
+    It is written from ``indptr[i]`` on: several threads may write rows of one matrix.
 
     Most rows are written without a slice and without a call: numba counts the references to both, and each count waits
     until all that was written before has reached the cache. Numbers without a sign spare the look at negative places.
     """
     table = np.empty(SMALL, data.dtype)
     tabled = log and 0 < sentinel < SMALL
-    o: Any = np.uint64(0)
-    indptr[0] = 0
     for row in range(len(at)):
+        o: Any = np.uint64(indptr[row])
         if row + 1 < len(at):
             soon, later = np.uint64(at[row + 1]), np.uint64(at[row + 1] + lengths[row + 1])
             for k in range(soon, later, np.uint64(LINE // ids.itemsize)):
@@ -281,8 +281,6 @@ def gather(
             row_data = data[int(o) : int(o) + lengths[row]]
             if _write_escaped(row_codes, sentinel, places[row], escaped_at, escaped, factor, log, row_data):
                 return NO_ESCAPE
-        o += n
-        indptr[row + 1] = o
     return OK
 
 

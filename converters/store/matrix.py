@@ -11,7 +11,8 @@ A value that its small type cannot hold stands as the largest number of that typ
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -46,6 +47,20 @@ class Buffers:
         if len(self._data.get(dtype.name, ())) < values:
             self._data[dtype.name] = np.empty(values + values // 8, dtype)
         return self._indices[:values], self._data[dtype.name][:values]
+
+
+class Pool:
+    """Threads that read the rows of one request together."""
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        self._others = ThreadPoolExecutor(max(threads - 1, 1), thread_name_prefix="rows")
+
+    def run(self, task: Callable[[slice], int], rows: int) -> int:
+        """Run a task on equal parts of so many rows and return the largest of what it returned."""
+        parts = [slice(a, b) for a, b in pairwise(np.linspace(0, rows, self.threads + 1).astype(int).tolist())]
+        others = [self._others.submit(task, part) for part in parts[1:]]
+        return max(task(parts[0]), *(other.result() for other in others), 0)
 
 
 class Matrix:
@@ -142,6 +157,7 @@ class Matrix:
         log1p: bool = False,
         columns: np.ndarray | None = None,
         out: Buffers | None = None,
+        pool: Pool | None = None,
     ) -> sp.csr_matrix:
         """Return rows in the order they are asked for as canonical CSR; see `Store.gather`."""
         rows = self._checked(rows)
@@ -151,7 +167,8 @@ class Matrix:
             raise InputError(f"normalize: {normalize} is no sum to bring cells to; expected a number above 0.")
         places = self.indptr[rows]
         lengths = self.indptr[rows + 1] - places
-        room = int(lengths.sum())
+        indptr = np.concatenate([[0], np.cumsum(lengths)])
+        room = int(indptr[-1])
         if room >= 2**31:
             raise InputError(f"{len(rows)} cells have {room} values: more than one CSR holds here. Read fewer at once.")
         if self.encoding == "hot":
@@ -160,15 +177,19 @@ class Matrix:
             at, ids, codes = self._unpack(rows)
         column = None if columns is None else self._column(np.asarray(columns))
         indices, data = out.room(room, dtype) if out else (np.empty(room, np.int32), np.empty(room, dtype))
-        indptr = np.empty(len(rows) + 1, np.int64)
         from cellzoo.converters.store import kernels
 
         totals = self.totals[rows] if normalize is not None else np.empty(0)
-        found = kernels.gather(
-            *(at, places, lengths, ids, codes, self.sentinel, *self._escapes, totals),
-            *(float(normalize or 0), log1p, self.shape[1], indptr, indices, data),
-        )
-        if found:
+
+        def write(part: slice) -> int:
+            starts = at[part], places[part], lengths[part]
+            scale = totals[part], float(normalize or 0), log1p
+            matrix = indptr[part], indices, data
+            return int(
+                kernels.gather(*starts, ids, codes, self.sentinel, *self._escapes, *scale, self.shape[1], *matrix)
+            )
+
+        if found := pool.run(write, len(rows)) if pool else write(slice(0, len(rows))):
             raise self._torn(FAULTS[found])
         if column is not None:
             kernels.choose(column, indptr, indices, data)

@@ -21,7 +21,7 @@ from cellzoo.converters.store import blobs
 from cellzoo.converters.store.cells import Obs, Obsm
 from cellzoo.converters.store.columns import INDEX, Strip, joined
 from cellzoo.converters.store.layout import DATASETS, MANIFEST, check_sizes, digest, present, read_lines, read_state
-from cellzoo.converters.store.matrix import Buffers, Matrix, StoreRows
+from cellzoo.converters.store.matrix import Buffers, Matrix, Pool, StoreRows
 from cellzoo.errors import Finding, GenesError, IntegrityError, NotFoundError
 
 
@@ -228,7 +228,7 @@ class Store:
         """Return what is kept of a data set by itself, with its arrays still on disk."""
         return dict(json.loads(blobs.read(self.path, stretch.record["rest"])))
 
-    def gather(
+    def gather(  # noqa: PLR0913
         self,
         rows: np.ndarray,
         *,
@@ -237,15 +237,17 @@ class Store:
         log1p: bool = False,
         genes: Sequence[str] | np.ndarray | None = None,
         out: Buffers | None = None,
+        pool: Pool | None = None,
     ) -> sp.csr_matrix:
         """Return any rows, in the order given, as canonical CSR (len(rows), features) of float32.
 
         ``normalize`` brings each cell's total over all features to that sum, ``log1p`` takes log(1 + x); both are done
         while the values are read. ``genes`` are names or columns, and their order is kept. ``out`` is memory to use
-        again: what it returned before is overwritten. Raw values that float32 does not hold come as float64.
+        again: what it returned before is overwritten. ``pool`` are threads that share the rows. Raw values that float32
+        does not hold come as float64.
         """
         columns = None if genes is None else self.columns(genes, layer)
-        return self.matrix(layer).gather(rows, normalize=normalize, log1p=log1p, columns=columns, out=out)
+        return self.matrix(layer).gather(rows, normalize=normalize, log1p=log1p, columns=columns, out=out, pool=pool)
 
     def columns(self, genes: Sequence[str] | np.ndarray, layer: str = "X") -> np.ndarray:
         """Return the columns of features by name; GenesError lists those that are not there."""

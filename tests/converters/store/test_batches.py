@@ -61,13 +61,27 @@ def test_layers_and_other_features_of_the_same_cells_come_along(store, cells, pr
         assert (dense(batch.matrices["protein"]) == proteins[rows]).all()
 
 
-@pytest.mark.parametrize("threads", [0, 1, 3])
-def test_reading_ahead_changes_nothing(store, threads):
-    plans = [Blocks(store.shape[0], 16, block=8, window=6, seed=2), Random(store.shape[0], 16, seed=2)]
-    for plan in plans:
-        rows = [batch.rows.tolist() for batch in Batches(store, plan, threads=threads)]
-        plan.set_epoch(0)
-        assert rows == [batch.tolist() for batch in plan]
+@pytest.mark.parametrize("threads", [0, 1, 3, 20])
+def test_threads_change_nothing(store, cells, threads):
+    genes = list(cells.var_names[[7, 2, 5]])
+    for plan in (Blocks(store.shape[0], 16, block=8, window=6, seed=2), Random(store.shape[0], 16, seed=2)):
+        for chosen in (None, genes):
+            plan.set_epoch(0)
+            batches = list(Batches(store, plan, threads=threads, genes=chosen, log1p=chosen is not None))
+            plan.set_epoch(0)
+            assert [batch.rows.tolist() for batch in batches] == [rows.tolist() for rows in plan]
+            for batch in batches:
+                expected = np.log1p(cells[batch.rows, genes].X.toarray()) if chosen else cells.X[batch.rows].toarray()
+                np.testing.assert_allclose(dense(batch.x), expected, rtol=1e-6)
+
+
+def test_memory_of_what_is_read_ahead_cannot_be_used_again_at_once(store):
+    plan = Random(store.shape[0], 16)
+    if store.matrix().encoding == "hot":
+        assert len(list(Batches(store, plan, threads=2, reuse=True))) == len(plan)
+    else:
+        with pytest.raises(InputError, match="reuse with 2 threads: what they read ahead needs memory of its own"):
+            Batches(store, plan, threads=2, reuse=True)
 
 
 @pytest.mark.parametrize("form", ["csr", "torch_csr", "dense"])
@@ -203,7 +217,6 @@ def test_an_error_in_a_thread_reaches_the_loop(store, monkeypatch, threads):
         ({"obs": ["celltype"]}, "no obs column celltype; it has"),
         ({"layers": ["counts"]}, "has no matrix 'counts'; there are X"),
         ({"threads": -1}, "threads -1: expected at least 0"),
-        ({"threads": 2, "reuse": True}, "reuse with 2 threads: what they read ahead needs memory of its own"),
         ({"rank": 0}, "rank 0, world None: expected both or neither"),
         ({"plan": Random(1000, 4)}, "the plan goes up to row 999"),
     ],

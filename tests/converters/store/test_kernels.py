@@ -40,7 +40,8 @@ def gathered(matrix, rows, values="u8", *, normalize=None, log1p=False, columns=
     first, lengths = matrix.indptr[rows].astype(np.int64), np.diff(matrix.indptr)[rows].astype(np.int64)
     parts = {name: frozen(part) for name, part in parts.items()}
     room, width = int(lengths.sum()), matrix.shape[1]
-    indptr, indices, data = np.empty(len(rows) + 1, np.int64), np.empty(room, np.int32), np.empty(room)
+    indptr = np.concatenate([[0], np.cumsum(lengths)])
+    indices, data = np.empty(room, np.int32), np.empty(room)
     fault = kernels.gather(
         *(first, first, lengths, parts["ids"], parts["codes"], sentinel(values), parts["places"], parts["escaped"]),
         *(totals[rows], float(normalize or 0), log1p, width, indptr, indices, data),
