@@ -316,10 +316,13 @@ SPOILT = {says: (spoil, error) for spoil, error, says in BAD} | {
 }
 
 
-@pytest.mark.parametrize("place", [0, 1, 2, 3], ids=["first", "second", "third", "last"])
-@pytest.mark.parametrize("says", SPOILT)
+PLACES = ["first", "second", "third", "last"]
+CASES = [(says, place) for says in SPOILT for place in PLACES if place == "second" or says == "one: .*are not integers"]
+
+
+@pytest.mark.parametrize(("says", "where"), CASES)
 def test_a_data_set_that_cannot_be_used_is_said_and_leaves_nothing_in_the_census(
-    tmp_path, monkeypatch, given, says, place
+    tmp_path, monkeypatch, given, says, where
 ):
     from cellzoo.converters import rows
 
@@ -327,6 +330,7 @@ def test_a_data_set_that_cannot_be_used_is_said_and_leaves_nothing_in_the_census
     monkeypatch.setattr(rows, "FIRST_BLOCK", 7)
     monkeypatch.setattr(rows, "BLOCK_BYTES", 1)
     spoil, error = SPOILT[says]
+    place = PLACES.index(where)
     good: list[Any] = [(name, {}, given[name]) for name in ("first", "full", "mouse")]
     bad: Any = ("one", {}, spoil(data_of(9, range(100, 130))))
     refused: list[Any] = []
