@@ -128,7 +128,7 @@ def test_fetch_gives_each_file_of_the_card(zoo, mirror, monkeypatch):
 
 
 def test_write_makes_the_folder_and_leaves_only_the_file(small, tmp_path):
-    path, data = small.write(tmp_path / "new" / "folder")
+    path, data, _ = small.write(tmp_path / "new" / "folder")
     assert path == tmp_path / "new" / "folder" / "pbmc68k-reduced.h5ad"
     assert list(path.parent.iterdir()) == [path]
     written, loaded = anndata.read_h5ad(path), small.load()
