@@ -271,6 +271,11 @@ def _without_gaps(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.astype(dict.fromkeys(gaps, "category")) if gaps else frame
 
 
+def mixed_columns(frame: pd.DataFrame) -> list[Any]:
+    """Return the columns of a table whose values are of several types; missing ones are of none."""
+    return [name for name in frame if str(infer_dtype(frame[name], skipna=True)).startswith("mixed")]
+
+
 def _write(group: h5py.Group, name: str, value: Any) -> None:
     from anndata.io import write_elem
 
@@ -279,11 +284,7 @@ def _write(group: h5py.Group, name: str, value: Any) -> None:
         try:
             write_elem(group, name, value, dataset_kwargs={"compression": "gzip"} if name in AXES else {})
         except (TypeError, ValueError, NotImplementedError) as error:
-            mixed = (
-                [repr(key) for key in value if str(infer_dtype(value[key])).startswith("mixed")]
-                if isinstance(value, pd.DataFrame)
-                else []
-            )
+            mixed = list(map(repr, mixed_columns(value))) if isinstance(value, pd.DataFrame) else []
             where = f" in column {', '.join(mixed)}" if mixed else ""
             message = f"cannot be written to HDF5: {error}{where}. Make it text, numbers or categories of one type."
             raise InputError(f"{group.name.rstrip('/')}/{name}: {message}") from error

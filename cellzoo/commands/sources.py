@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from cellzoo.converters.store import Store
     from cellzoo.converters.zoo import Zoo
 
-PROCESSED = "processed"
-"""Layer of the values that stand beside counts, as in streamlined data."""
-
 
 class Source(Protocol):
     """Data that are looked up when they are asked for."""
@@ -74,6 +71,7 @@ class H5adFile:
         """Return the data as they stand in the file; of a CELLxGENE file the counts in X, not in raw."""
         from cellzoo.converters.cellxgene import form
         from cellzoo.converters.cellxgene.sfaira import counts_first
+        from cellzoo.converters.cellxgene.streamlined import PROCESSED
         from cellzoo.converters.h5ad import open_h5ad
 
         data = open_h5ad(Path(self.name))

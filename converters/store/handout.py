@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import ArrayLike
-from pandas.api.types import infer_dtype
 
 from cellzoo.converters.celldata import MODALITIES, CellData
+from cellzoo.converters.h5ad import mixed_columns
 from cellzoo.converters.rows import BLOCK_BYTES, FIRST_BLOCK, Rows, cells_in
 from cellzoo.converters.store.matrix import Matrix, StoreRows
 from cellzoo.converters.store.sampling import RowNumbers, row_numbers
@@ -119,17 +119,10 @@ def write_zarr(data: CellData, path: Path) -> Path:
 
 def refuse_mixed(data: CellData, path: Path) -> None:
     """Raise InputError with the columns whose values are of several types."""
-    frames = {"obs": data.obs, "var": data.var, "raw/var": data.raw.var if data.raw else data.var}
-    mixed = [
-        f"{part}[{str(name)!r}]"
-        for part, frame in frames.items()
-        for name in frame
-        if infer_dtype(frame[name], skipna=True).startswith("mixed")
-    ]
+    frames = {"obs": data.obs, "var": data.var, "raw/var": data.raw.var if data.raw else data.var[[]]}
+    mixed = [f"{part}[{str(name)!r}]" for part, frame in frames.items() for name in mixed_columns(frame)]
     if mixed:
-        raise InputError(
-            f"{path}: cannot be written: {', '.join(dict.fromkeys(mixed))} mix numbers and text. Make each of one type."
-        )
+        raise InputError(f"{path}: cannot be written: {', '.join(mixed)} mix numbers and text. Make each of one type.")
 
 
 def _gathered(rows: Any, cells: RowNumbers) -> Gathered:

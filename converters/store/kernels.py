@@ -77,16 +77,6 @@ def encode(
 
 
 @njit(cache=True, nogil=True)
-def _copy(numbers: np.ndarray, target: np.ndarray) -> Any:
-    """Write numbers that are not negative in another type, and return the largest, or 0."""
-    largest = numbers.dtype.type(0)
-    for k in range(len(numbers)):
-        target[k] = numbers[k]
-        largest = max(largest, numbers[k])
-    return largest
-
-
-@njit(cache=True, nogil=True)
 def _largest(numbers: np.ndarray) -> Any:
     """Return the largest of some numbers that are not negative; compiled to vector code, unlike a comparison each."""
     largest = numbers.dtype.type(0)
