@@ -18,14 +18,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: $(INSTALLED)  ## the whole story on packaged real data; ends with a page
 	$(BIN)/cellzoo demo -o demo
 
-# tiledbsoma 1.17 to 2.3 now and then ends the process it runs in (TileDB-SOMA issue 4437): the tests of the Census come
-# last, and those that failed are run once more.
-CENSUS := tests/converters/census
-PYTEST := $(BIN)/python -m pytest -n 2
-
 test: $(INSTALLED) lint oracle  ## linters, types, and every test
-	$(PYTEST) --dist loadfile --max-worker-restart 0 --ignore $(CENSUS)
-	$(PYTEST) --dist load --max-worker-restart 8 $(CENSUS) || $(PYTEST) --dist load --max-worker-restart 8 --last-failed $(CENSUS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart 0
 
 oracle: $(INSTALLED)  ## the official CELLxGENE validator, in an environment of its own
 	$(BIN)/python -m cellzoo.ci.oracle $(ORACLE)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 BUFFER = str(64 * 2**20)
 """Bytes that one column of a read may take: what bounds memory."""
+SAFE = {"sm.query.sparse_global_order.preprocess_tile_merge": "0"}
+"""TileDB 2.30 orders the tiles of a read in tasks that can outlive it; they then free what is gone, and the process
+ends (seen with tiledbsoma 1.17 to 2.3; TileDB pull request 5723). With 0 tiles are ordered while they are read."""
 REMOTE = ("s3://", "gs://", "azure://", "http://", "https://", "tiledb://")
 
 
@@ -49,7 +52,7 @@ def open_soma(uri: str, config: Mapping[str, str], mode: str = "r") -> Any:
 
 @cache
 def _context(config: frozenset[tuple[str, str]]) -> Any:
-    return library().SOMATileDBContext(tiledb_config=dict(config))
+    return library().SOMATileDBContext(tiledb_config=SAFE | dict(config))
 
 
 @contextmanager
@@ -134,7 +137,7 @@ def words_of(frame: Any, column: str) -> list[str] | None:
 def matches(frame: Any, words: Mapping[str, list[str]]) -> int:
     """Return how many rows of a SOMADataFrame have one of the words in each of its columns.
 
-    Without a filter of TileDB's: long ones were seen to end the process (tiledbsoma 2.3.0; TileDB-SOMA issue 4437).
+    Counted here: what TileDB's filters find is what is in question.
     """
     found = 0
     for part in tables(frame, list(words)):

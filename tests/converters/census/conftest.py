@@ -1,5 +1,6 @@
 """A small Census as the builder of CELLxGENE lays it out, written with tiledbsoma alone, on disk and behind S3."""
 
+import os
 import shutil
 import socket
 import subprocess
@@ -19,6 +20,7 @@ import tiledbsoma as soma
 
 from cellzoo.registry.genes import gene_space
 
+os.environ["TILEDB_SM_QUERY_SPARSE_GLOBAL_ORDER_PREPROCESS_TILE_MERGE"] = "0"  # for official clients, see soma.SAFE
 SMALL = {"soma.init_buffer_bytes": str(64 * 2**20)}
 TEXT = pa.large_string()
 TERMS = {

@@ -326,9 +326,9 @@ def test_a_data_set_that_cannot_be_used_is_said_and_leaves_nothing_in_the_census
 ):
     from cellzoo.converters import rows
 
-    # What comes before a wrong value is written, in few pieces: many of them in a row and tiledbsoma ends the process.
-    monkeypatch.setattr(experiment, "AT_ONCE", 1)
-    monkeypatch.setattr(rows, "FIRST_BLOCK", 30)
+    monkeypatch.setattr(experiment, "AT_ONCE", 50)  # what comes before a wrong value is written
+    monkeypatch.setattr(rows, "FIRST_BLOCK", 7)
+    monkeypatch.setattr(rows, "BLOCK_BYTES", 1)
     spoil, error = SPOILT[says]
     place = PLACES.index(where)
     good: list[Any] = [(name, {}, given[name]) for name in ("first", "full", "mouse")]

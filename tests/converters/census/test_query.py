@@ -11,6 +11,7 @@ import pytest
 import scipy.sparse as sp
 import yaml
 
+from cellzoo.converters.census.soma import open_soma
 from cellzoo.converters.census.source import open_census
 from cellzoo.converters.zoo import open_registry
 from cellzoo.errors import CardError, InputError, NotFoundError, WorldError
@@ -287,3 +288,9 @@ def test_obs_summary_of_everything_counts_every_primary_cell(local):
     frame = local.datasets().obs_summary()
     assert isinstance(frame, pd.DataFrame)
     assert frame["cells"].sum() == 900
+
+
+def test_reads_go_without_the_tasks_of_tiledb_that_end_the_process(mini):
+    name, place = "sm.query.sparse_global_order.preprocess_tile_merge", f"{mini}/census_data/homo_sapiens/obs"
+    with open_soma(place, {}) as ours, open_soma(place, {name: "99"}) as as_told:
+        assert [frame.context.tiledb_config[name] for frame in (ours, as_told)] == ["0", "99"]
