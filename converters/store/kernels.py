@@ -30,8 +30,8 @@ else:
     except ImportError as error:
         raise MissingExtraError("The store", "store") from error
 
-SMALL = 256
-"""Values below this are looked up in a table of their cell when they are normalized."""
+FAR = 2.0**100
+"""Scaled values from here on are not for `_log1p`."""
 LINE = 64
 """Bytes that a processor fetches at once."""
 LONG_GAP = 255
@@ -205,7 +205,30 @@ def _write_escaped(
     return OK
 
 
-@njit(cache=True, nogil=True)
+ONE, LN2, TWO_THIRDS = np.float32(1), np.float32(np.log(2)), np.float32(2 / 3).view(np.int32)
+BITS_OF_ONE, EXPONENT, PLACES = ONE.view(np.int32), np.int32(-(2**23)), np.float32(2.0**-23)
+TERMS = tuple(
+    np.array([0.13820237, -0.15122187, 0.14042309, -0.16472326, 0.20007919, -0.25004238, 0.33333266, -0.5], "f4")
+)
+
+
+@njit(inline="always")
+def _log1p(x: Any) -> Any:
+    """Return log(1 + x) of a float32 from 0 to `FAR`, to 3 units in the last place: arithmetic alone, so vector code.
+
+    1 + x is 2**e * (1 + f) with f within a third of zero, where the logarithm is f plus a polynomial, the best of its
+    degree; f is taken from x, not from 1 + x, and so keeps the digits of small values.
+    """
+    power = np.int32(np.int32(np.float32(ONE + x).view(np.int32) - TWO_THIRDS) & EXPONENT)
+    scale = np.int32(BITS_OF_ONE - power).view(np.float32)
+    f = x * scale + (scale - ONE)
+    sum_ = TERMS[0]
+    for term in TERMS[1:]:
+        sum_ = sum_ * f + term
+    return np.float32(power) * PLACES * LN2 + (sum_ * f * f + f)
+
+
+@njit(cache=True, nogil=True, fastmath={"contract"})
 def gather(
     at: np.ndarray,
     places: np.ndarray,
@@ -231,8 +254,6 @@ def gather(
     Most rows are written without a slice and without a call: numba counts the references to both, and each count waits
     until all that was written before has reached the cache. Numbers without a sign spare the look at negative places.
     """
-    table = np.empty(SMALL, data.dtype)
-    tabled = log and 0 < sentinel < SMALL
     for row in range(len(at)):
         o: Any = np.uint64(indptr[row])
         if row + 1 < len(at):
@@ -254,18 +275,16 @@ def gather(
             for k in range(n):
                 indices[o + k] = ids[first + k]
                 data[o + k] = codes[first + k]
+        elif log and sentinel > 0 and 0 < largest * factor < FAR:
+            scale = np.float32(factor)
+            for k in range(n):
+                indices[o + k] = ids[first + k]
+                data[o + k] = _log1p(np.float32(codes[first + k]) * scale)
         else:
             for k in range(n):
                 indices[o + k] = ids[first + k]
-            if tabled:
-                for v in range(np.uint64(largest) + np.uint64(1)):
-                    table[v] = np.log1p(v * factor)
-                for k in range(n):
-                    data[o + k] = table[np.uint64(codes[first + k])]
-            else:
-                for k in range(n):
-                    value = codes[first + k] * factor
-                    data[o + k] = np.log1p(value) if log else value
+                value = codes[first + k] * factor
+                data[o + k] = np.log1p(value) if log else value
         if 0 < sentinel == largest:
             row_codes = codes[at[row] : at[row] + lengths[row]]
             row_data = data[int(o) : int(o) + lengths[row]]
