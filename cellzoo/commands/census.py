@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cellzoo.commands.data import filters, listed
-from cellzoo.commands.shared import Command, FileIn, Group, Words, json_option, pairs, registry_option, show_findings
+from cellzoo.commands.shared import (
+    Command,
+    Failures,
+    FileIn,
+    Group,
+    Words,
+    json_option,
+    pairs,
+    registry_option,
+    show_findings,
+)
 from cellzoo.commands.sources import Source, sources
 from cellzoo.console import bars, say, sized, table
 from cellzoo.errors import CellzooError, InputError
@@ -115,24 +125,18 @@ def export(
     from cellzoo.converters.census.export import export as write
 
     given = sources(source, wanted, registry, genes)
-    codes: list[int] = []
-
-    def failed(name: str, error: CellzooError) -> None:
-        click.echo(f"Error: {error if str(error).startswith(f'{name}: ') else f'{name}: {error}'}", err=True)
-        codes.append(error.exit_code)
-
+    failed = Failures()
     try:
         with bars() as progress:
             made = write(out, _given(given, failed), progress, failed)
     except InputError as error:  # of none of them there are cells
         failed(str(out), error)
-        sys.exit(max(codes))
+        sys.exit(failed.code)
     for name, reasons in made.left_out.items():
         left = ", ".join(f"{number:,} {reason}" for reason, number in sorted(reasons.items()))
         say(f"{name}: {made.cells.get(name, 0):,} cells" + (f"; left out: {left}" if left else ""))
     click.echo(made.path)
-    if codes:
-        sys.exit(max(codes))
+    failed.exit()
 
 
 @census.command(cls=Command)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import wraps
@@ -14,6 +13,7 @@ import click
 
 from cellzoo.commands.shared import (
     Command,
+    Failures,
     FileIn,
     Words,
     json_option,
@@ -193,8 +193,7 @@ def get(
     if said and schema != "cellxgene":
         raise click.UsageError("--set says what CELLxGENE wants to know: give --schema cellxgene with it.")
     check_said(said)
-    zoo = open_zoo(registry)
-    failed = 0
+    zoo, failed = open_zoo(registry), Failures()
     for name in dataset:
         try:
             one = zoo[name]
@@ -204,12 +203,10 @@ def get(
         except CellzooError as error:  # one that fails never stops the others
             if len(dataset) == 1:
                 raise
-            click.echo(f"Error: {name}: {error}", err=True)
-            failed = max(failed, error.exit_code)
+            failed(name, error)
             continue
         report(name, data)
         if conversion:
             say_set(conversion.set)
         click.echo(path)
-    if failed:
-        sys.exit(failed)
+    failed.exit()

@@ -14,6 +14,7 @@ import click
 
 from cellzoo.commands.shared import (
     Command,
+    Failures,
     FileIn,
     Group,
     Words,
@@ -22,12 +23,13 @@ from cellzoo.commands.shared import (
     registry_option,
     remote_option,
 )
-from cellzoo.console import bars, say, warn
+from cellzoo.console import bars, say
 from cellzoo.errors import CardError, CellzooError, InputError, NotFoundError
 
 if TYPE_CHECKING:
+    from cellzoo.converters.about import Said
     from cellzoo.converters.contents import Contents
-    from cellzoo.converters.draft import Draft, Said
+    from cellzoo.converters.draft import Draft
     from cellzoo.converters.labels import Row
     from cellzoo.converters.verify import Outcome
     from cellzoo.registry.catalogue import Registry
@@ -78,8 +80,9 @@ def dataset(
     On a terminal it asks what the file does not say, and shows each suggested term. Without one it writes down what it
     found and lists what is left to decide.
     """
+    from cellzoo.converters.about import Said
     from cellzoo.converters.contents import contents_of
-    from cellzoo.converters.draft import Said, draft
+    from cellzoo.converters.draft import draft
     from cellzoo.converters.fetch import keep
 
     stated = {name: said.pop(name) for name in TERMS[1:]} | {"organism": organism}
@@ -286,26 +289,20 @@ def verify(
 
     if folder is not None and not folder.is_dir():
         raise click.UsageError(f"--files: {folder} is not a folder.")
-    cards, failed, seen = open_cards(registry), 0, []
+    cards, failed, seen = open_cards(registry), Failures(), []
     for name in dataset:
         try:
             with bars() as progress:
                 outcome = verified(_card(name, cards), folder, renew, progress)
-        except CardError as error:
-            warn(error.findings)
-            failed = max(failed, error.exit_code)
         except CellzooError as error:  # one that fails never stops the others
-            for line in [str(error), *getattr(error, "__notes__", [])]:
-                say(f"Error: {line}" if line.startswith(name) else f"Error: {name}: {line}")
-            failed = max(failed, error.exit_code)
+            failed(name, error)
         else:
             _say(outcome)
             seen.append({"id": outcome.id, "written": outcome.written, **outcome.seen.model_dump()})
             seen[-1]["pinned"] = {file: pin.model_dump(exclude_none=True) for file, pin in outcome.pinned.items()}
     if as_json:
         click.echo(json.dumps(seen, indent=1))
-    if failed:
-        sys.exit(failed)
+    failed.exit()
 
 
 def _card(name: str, cards: Registry) -> Path:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,8 +83,7 @@ class Command(click.Command):
         try:
             return super().invoke(ctx)
         except CellzooError as error:
-            for line in [str(error), *getattr(error, "__notes__", [])]:
-                click.echo(f"Error: {line}" if not isinstance(error, CardError) else line, err=True)
+            _tell(error)
             ctx.exit(error.exit_code)
         except OSError as error:
             if error.errno == errno.EPIPE:  # who read our output has enough; click ends quietly
@@ -100,6 +100,30 @@ class Group(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the commands in the order they are written here."""
         return list(self.commands)
+
+
+class Failures:
+    """What of a list could not be used: each is told at once and stops no other; the command then exits with `code`."""
+
+    code = 0
+    """The highest exit code of the errors that were told."""
+
+    def __call__(self, name: str, error: CellzooError) -> None:
+        """Tell an error and what it is about."""
+        _tell(error, name)
+        self.code = max(self.code, error.exit_code)
+
+    def exit(self) -> None:
+        """End the command where something failed."""
+        if self.code:
+            sys.exit(self.code)
+
+
+def _tell(error: CellzooError, about: str = "") -> None:
+    """Print an error and its notes to stderr; findings in cards have their place in front."""
+    for line in [str(error), *getattr(error, "__notes__", [])]:
+        named = f"{about}: {line}" if about and not line.startswith(f"{about}:") else line
+        click.echo(line if isinstance(error, CardError) else f"Error: {named}", err=True)
 
 
 def show_findings(findings: Sequence[Finding], as_json: bool) -> None:

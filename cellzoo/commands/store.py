@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cellzoo.commands.data import filters
-from cellzoo.commands.shared import Command, FileIn, Group, Words, json_option, pairs, registry_option, show_findings
+from cellzoo.commands.shared import (
+    Command,
+    Failures,
+    FileIn,
+    Group,
+    Words,
+    json_option,
+    pairs,
+    registry_option,
+    show_findings,
+)
 from cellzoo.commands.sources import Source, sources
 from cellzoo.console import bars, say, sized, table
 from cellzoo.errors import CellzooError, Finding, InputError, IntegrityError, NotFoundError
@@ -53,21 +63,15 @@ def build(
     from cellzoo.converters.store import build as build_store
 
     given = sources(source, wanted, registry, genes)
-    codes, is_new = [], not out.exists()
-
-    def failed(dataset: str, error: CellzooError) -> None:
-        click.echo(f"Error: {dataset}: {error}", err=True)
-        codes.append(error.exit_code)
-
+    failed, is_new = Failures(), not out.exists()
     with bars() as progress:
         made = build_store(out, _items(given, failed), progress, failed, **_packing(out, packed))
-    if is_new and codes and not made.datasets:
+    if is_new and failed.code and not made.datasets:
         shutil.rmtree(out)  # ours, of this minute, and empty
-        sys.exit(max(codes))
+        failed.exit()
     say(f"{len(made.datasets)} data sets, {made.shape[0]:,} cells x {made.shape[1]:,} features, {sized(made.bytes)}")
     click.echo(out)
-    if codes:
-        sys.exit(max(codes))
+    failed.exit()
 
 
 def _packing(out: Path, packed: str | None) -> dict[str, str]:

@@ -15,10 +15,11 @@ from click.testing import CliRunner
 import cellzoo
 from cellzoo.cli import main
 from cellzoo.commands import new
+from cellzoo.converters.about import Said
 from cellzoo.converters.columns import match_columns
 from cellzoo.converters.contents import contents_of
 from cellzoo.converters.counts import recover
-from cellzoo.converters.draft import Said, draft
+from cellzoo.converters.draft import draft
 from cellzoo.converters.labels import row_of
 from cellzoo.errors import CardError, InputError, NotFoundError
 from cellzoo.registry.cards import load_card, load_map
