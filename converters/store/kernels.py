@@ -265,9 +265,7 @@ def gather(
         first, n = np.uint64(at[row]), np.uint64(lengths[row])
         last, largest = ids.dtype.type(0), codes.dtype.type(0)
         for k in range(n):
-            last = max(last, ids[first + k])
-        for k in range(n):
-            largest = max(largest, codes[first + k])
+            last, largest = max(last, ids[first + k]), max(largest, codes[first + k])
         if n and last >= features:
             return NO_FEATURE
         factor = target / totals[row] if target > 0 and totals[row] != 0 else 1.0
