@@ -205,11 +205,14 @@ def _write_escaped(
     return OK
 
 
-ONE, LN2, TWO_THIRDS = np.float32(1), np.float32(np.log(2)), np.float32(2 / 3).view(np.int32)
-BITS_OF_ONE, EXPONENT, PLACES = ONE.view(np.int32), np.int32(-(2**23)), np.float32(2.0**-23)
+ONE, LN2, UNIT = np.float32(1), np.float32(np.log(2)), np.float32(2.0**-23)
+TWO_THIRDS, BITS_OF_ONE, EXPONENT = np.float32(2 / 3).view(np.int32), ONE.view(np.int32), np.int32(-(2**23))
+"""Bits of float32: 2/3, 1, and where the exponent stands, of which one is 2**23."""
 TERMS = tuple(
-    np.array([0.13820237, -0.15122187, 0.14042309, -0.16472326, 0.20007919, -0.25004238, 0.33333266, -0.5], "f4")
+    map(np.float32, (0.13820237, -0.15122187, 0.14042309, -0.16472326, 0.20007919, -0.25004238, 0.33333266, -0.5))
 )
+"""(log(1 + f) - f) / f**2 as a polynomial, the highest power first, fitted for f within a third of zero: the largest
+error is 4e-8 of the logarithm."""
 
 
 @njit(inline="always")
@@ -217,7 +220,7 @@ def _log1p(x: Any) -> Any:
     """Return log(1 + x) of a float32 from 0 to `FAR`, to 3 units in the last place: arithmetic alone, so vector code.
 
     1 + x is 2**e * (1 + f) with f within a third of zero, where the logarithm is f plus a polynomial, the best of its
-    degree; f is taken from x, not from 1 + x, and so keeps the digits of small values.
+    degree. f is taken from x, not from 1 + x, and so keeps the digits of small values.
     """
     power = np.int32(np.int32(np.float32(ONE + x).view(np.int32) - TWO_THIRDS) & EXPONENT)
     scale = np.int32(BITS_OF_ONE - power).view(np.float32)
@@ -225,7 +228,7 @@ def _log1p(x: Any) -> Any:
     sum_ = TERMS[0]
     for term in TERMS[1:]:
         sum_ = sum_ * f + term
-    return np.float32(power) * PLACES * LN2 + (sum_ * f * f + f)
+    return np.float32(power) * UNIT * LN2 + (sum_ * f * f + f)
 
 
 @njit(cache=True, nogil=True, fastmath={"contract"})
