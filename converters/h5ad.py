@@ -27,8 +27,12 @@ if TYPE_CHECKING:
     import h5py
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
-CHUNK = 2**16
-"""Values in one compressed piece of a matrix."""
+CHUNK, AT_ONCE = 2**16, 2**22
+"""Values in one compressed piece of a matrix, and values that are copied together."""
+SHORT = 2**31
+"""Values from which on the places in a matrix need 64 bits."""
+EXACT = 2**53
+"""The largest whole number up to which float64 has all."""
 USER_BLOCK = 512
 """Bytes before the HDF5 of an h5mu, where mudata looks for the name of the format."""
 H5MU = "0.1.0"
@@ -243,8 +247,8 @@ class _Disk(io.FileIO):
 def write_group(data: CellData, group: h5py.Group, wrote: Progress = lambda *_: None) -> None:
     """Write data as an AnnData into a group of an HDF5 file; ``wrote`` is told of each block."""
     group.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
-    _write(group, "obs", _without_gaps(data.obs))
-    _write(group, "var", _without_gaps(data.var))
+    _write(group, "obs", typed(data.obs))
+    _write(group, "var", typed(data.var))
     if data.X is not None:
         write_rows(group, "X", data.X, wrote)
     _write(group, "layers", {})
@@ -254,21 +258,36 @@ def write_group(data: CellData, group: h5py.Group, wrote: Progress = lambda *_: 
         raw = group.create_group("raw")
         raw.attrs.update({"encoding-type": "raw", "encoding-version": "0.1.0"})
         write_rows(raw, "X", data.raw.X, wrote)
-        _write(raw, "var", _without_gaps(data.raw.var))
+        _write(raw, "var", typed(data.raw.var))
         _write(raw, "varm", data.raw.varm)
     for name in AXES:
         _write(group, name, getattr(data, name))
     _write(group, "uns", data.uns)
 
 
-def _without_gaps(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a table whose texts are categories where some are missing, as anndata makes them."""
-    gaps = [
-        name
-        for name in frame
-        if frame[name].dtype == object and frame[name].isna().any() and infer_dtype(frame[name]) == "string"
-    ]
-    return frame.astype(dict.fromkeys(gaps, "category")) if gaps else frame
+def typed(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a table whose columns of objects have the type of what they hold.
+
+    Texts with gaps become categories, as anndata makes them; numbers and truth values are such, nullable with gaps.
+    """
+    found = {name: kind for name in frame if frame[name].dtype == object and (kind := _type_of(frame[name]))}
+    return frame.astype(found) if found else frame
+
+
+def _type_of(column: pd.Series) -> str:
+    """Return the type that holds the values of a column of objects, "" where it stays as it is."""
+    kind, gaps = infer_dtype(column, skipna=True), bool(column.isna().any())
+    if kind == "string":
+        return "category" if gaps else ""
+    if kind == "boolean":
+        return "boolean" if gaps else "bool"
+    if kind == "integer" and all(-(2**63) <= one < 2**63 for one in column.dropna()):
+        return "Int64" if gaps else "int64"
+    exact = kind == "floating" or (
+        kind == "mixed-integer-float"
+        and all(isinstance(one, float | np.floating) or abs(one) <= EXACT for one in column.dropna())
+    )
+    return "float64" if exact else ""
 
 
 def mixed_columns(frame: pd.DataFrame) -> list[Any]:
@@ -276,9 +295,18 @@ def mixed_columns(frame: pd.DataFrame) -> list[Any]:
     return [name for name in frame if str(infer_dtype(frame[name], skipna=True)).startswith("mixed")]
 
 
+def dates(frame: pd.DataFrame) -> list[Any]:
+    """Return the columns of a table that hold dates or durations, which AnnData has no place for."""
+    return [name for name in frame if getattr(frame[name].dtype, "kind", "") in "mM"]
+
+
 def _write(group: h5py.Group, name: str, value: Any) -> None:
     from anndata.io import write_elem
 
+    place = f"{group.name.rstrip('/')}/{name}"
+    if isinstance(value, pd.DataFrame) and (found := dates(value)):
+        which = ", ".join(map(repr, found))
+        raise InputError(f"{place}: cannot be written to HDF5: {which} hold dates or durations. Make them text.")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # keys with a slash, nullable strings
         try:
@@ -287,7 +315,7 @@ def _write(group: h5py.Group, name: str, value: Any) -> None:
             mixed = list(map(repr, mixed_columns(value))) if isinstance(value, pd.DataFrame) else []
             where = f" in column {', '.join(mixed)}" if mixed else ""
             message = f"cannot be written to HDF5: {error}{where}. Make it text, numbers or categories of one type."
-            raise InputError(f"{group.name.rstrip('/')}/{name}: {message}") from error
+            raise InputError(f"{place}: {message}") from error
 
 
 def write_rows(group: h5py.Group, name: str, rows: Rows, wrote: Progress = lambda *_: None) -> None:
@@ -306,7 +334,20 @@ def write_rows(group: h5py.Group, name: str, rows: Rows, wrote: Progress = lambd
             node_part.resize((filled + block.nnz,))
             node_part[filled:] = new
         wrote(node.name.lstrip("/"), start + block.shape[0], rows.shape[0])
-    node.create_dataset("indptr", data=ends, compression="gzip")
+    short = ends[-1] < SHORT
+    node.create_dataset("indptr", data=ends.astype(np.int32) if short else ends, compression="gzip")
+    if not short:
+        _widen(node, growing)
+
+
+def _widen(node: h5py.Group, growing: Mapping[str, Any]) -> None:
+    """Write the indices of a CSR group again in the type of its pointers: SciPy's loops take both in one type alone."""
+    narrow = node["indices"]
+    del node["indices"]
+    wide = node.create_dataset("indices", dtype=np.int64, **growing)
+    wide.resize(narrow.shape)
+    for start in range(0, len(narrow), AT_ONCE):
+        wide[start : start + AT_ONCE] = narrow[start : start + AT_ONCE]
 
 
 def _write_h5mu(data: CellData, file: h5py.File, wrote: Progress) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,6 +17,7 @@ BLOCK_BYTES = 2**24
 """About what one block of cells takes in memory."""
 FIRST_BLOCK, LONGEST_BLOCK = 512, 65_536  # cells: before anything is known of their density, and at most
 FAR = 16  # cells between two picked ones that are read along with them
+TALL = 8  # times `BLOCK_BYTES` that a dense piece may take, to read chunks of many cells only once
 
 
 class Rows(Protocol):
@@ -33,8 +35,14 @@ class Rows(Protocol):
         """Return those cells as canonical CSR: sorted, no entry twice, no explicit zero."""
 
 
+def kept_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the type in which values of another are held: SciPy has no sparse matrices of float16."""
+    return np.dtype(np.float32) if dtype == np.float16 else dtype
+
+
 def canonical(matrix: Any) -> sp.csr_matrix:
     """Return a matrix as CSR with sorted columns, no entry twice and no explicit zero; the given one is not changed."""
+    matrix = matrix.astype(kept_type(matrix.dtype), copy=False)
     csr = sp.csr_matrix(matrix)
     shared = sp.issparse(matrix)
     if not csr.has_canonical_format:
@@ -88,10 +96,11 @@ class Stored:
         self.dense = isinstance(node, h5py.Dataset)
         if self.dense:
             shape: Sequence[int] = node.shape[::-1] if turned else node.shape
-            self.dtype: np.dtype[Any] = node.dtype
+            dtype = node.dtype
         else:
             shape = node.attrs.get("shape", node.attrs.get("h5sparse_shape"))
-            self.dtype = node["data"].dtype
+            dtype = node["data"].dtype
+        self.dtype: np.dtype[Any] = kept_type(dtype)
         self.shape: tuple[int, int] = (int(shape[0]), int(shape[1]))
 
     @cached_property
@@ -124,15 +133,26 @@ class Stored:
 
     def _read(self, start: int, stop: int) -> sp.csr_matrix:
         if self.dense:
-            return canonical(self._node[:, start:stop].T if self.turned else self._node[start:stop])
+            parts = [self._dense(*ends) for ends in pairwise(self._pieces(start, stop))]
+            return parts[0] if len(parts) == 1 else sp.vstack(parts, format="csr")
         ends, data, indices = self._indptr[start : stop + 1], self._part("data"), self._part("indices")
         check_pointers(ends, stop - start, min(data.shape[0], indices.shape[0]))
         part = slice(int(ends[0]), int(ends[-1]))
-        values, features = data[part], indices[part]
+        values, features = data[part].astype(self.dtype, copy=False), indices[part]
         if features.size and not 0 <= int(features.min()) <= int(features.max()) < self.shape[1]:
             strange = int(features.min()) if features.min() < 0 else int(features.max())
             raise ValueError(f"names feature {strange} of {self.shape[1]}")
         return canonical(sp.csr_matrix((values, features, ends - ends[0]), shape=(stop - start, self.shape[1])))
+
+    def _dense(self, start: int, stop: int) -> sp.csr_matrix:
+        return canonical(self._node[:, start:stop].T if self.turned else self._node[start:stop])
+
+    def _pieces(self, start: int, stop: int) -> list[int]:
+        """Return where the pieces of some cells of a dense matrix start, and the end: whole chunks where they fit."""
+        chunk = (self._node.chunks or (1, 1))[self.turned]
+        step = max(BLOCK_BYTES // max(self.shape[1] * self.dtype.itemsize, 1), 1)
+        step = max(step // chunk, 1) * chunk if chunk <= TALL * step else step
+        return [start, *range((start // step + 1) * step, stop, step), stop]
 
 
 class Mapped:

@@ -13,7 +13,7 @@ from cellzoo.converters.celldata import CellData
 from cellzoo.converters.formats.files import Archive, Files, Found, reading
 from cellzoo.converters.formats.hdf5 import settle
 from cellzoo.converters.h5ad import open_group
-from cellzoo.converters.rows import Rows, Stored
+from cellzoo.converters.rows import Rows, Stored, kept_type
 from cellzoo.converters.transpose import turned
 from cellzoo.converters.write import scratch
 from cellzoo.errors import InputError
@@ -32,7 +32,7 @@ class Chunked(Stored):
         self.path, self.key, self.turned = path, key, False
         self.dense = isinstance(self._node, zarr.Array)
         shape = self._node.shape if self.dense else self._node.attrs["shape"]
-        self.dtype = (self._node if self.dense else self._node["data"]).dtype
+        self.dtype = kept_type((self._node if self.dense else self._node["data"]).dtype)
         self.shape = (int(shape[0]), int(shape[1]))
 
     @cached_property

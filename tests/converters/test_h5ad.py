@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
-from cellzoo.converters import transpose
+from cellzoo.converters import h5ad, transpose
 from cellzoo.converters.celldata import CellData, stack
-from cellzoo.converters.h5ad import _Disk, open_h5ad, read_h5ad, write_anndata, write_h5ad
+from cellzoo.converters.h5ad import _Disk, open_h5ad, read_h5ad, typed, write_anndata, write_h5ad
 from cellzoo.converters.rows import Mapped, Memory, Stored
 from cellzoo.errors import InputError, WorldError
 
@@ -322,3 +322,47 @@ def test_a_disk_that_is_full_while_columns_are_turned_is_no_damaged_file(tmp_pat
     monkeypatch.setattr("os.pwrite", full)
     with pytest.raises(WorldError, match="No space left on device"):
         open_h5ad(tmp_path / "columns.h5ad")
+
+
+@pytest.mark.parametrize("most", [2**31, 100], ids=["int32", "int64"])
+def test_places_are_of_one_type_for_the_loops_that_change_a_matrix(adata, tmp_path, monkeypatch, most):
+    monkeypatch.setattr(h5ad, "SHORT", most)  # from 2**31 values on places need 64 bits
+    monkeypatch.setattr(h5ad, "AT_ONCE", 70)
+    found = anndata.read_h5ad(write_h5ad(CellData.of(adata), tmp_path / "x.h5ad"))
+    for matrix, expected in ((found.X, adata.X), (found.layers["spliced"], adata.layers["spliced"])):
+        assert matrix.indices.dtype == matrix.indptr.dtype == (np.int32 if most > 100 else np.int64)
+        matrix.sum_duplicates()
+        matrix.eliminate_zeros()
+        assert (matrix != expected).nnz == 0
+
+
+HELD = {
+    "whole numbers": ([3, 1, 2], "int64"),
+    "whole numbers with gaps": ([3, None, 2], "Int64"),
+    "fractions": ([0.5, np.nan, 2.0], "float64"),
+    "numbers": ([1, 0.5, 2**53], "float64"),
+    "numbers that float64 lacks": ([2**53 + 1, 0.5, 1], "object"),
+    "whole numbers beyond 64 bits": ([2**63, 1, 2], "object"),
+    "truth values": ([True, False, True], "bool"),
+    "truth values with gaps": ([True, None, False], "boolean"),
+    "text": (["a", "b", "1"], "object"),
+    "text with gaps": (["a", None, "b"], "category"),
+    "text and numbers": (["a", 1, "b"], "object"),
+}
+
+
+@pytest.mark.parametrize(("values", "kind"), HELD.values(), ids=HELD)
+def test_a_column_of_objects_is_written_as_what_it_holds(values, kind):
+    frame = pd.DataFrame({"it": pd.Series(values, dtype=object), "other": [1.5, 2, 3]})
+    found = typed(frame)
+    assert str(found["it"].dtype) == kind
+    for one, value in zip(found["it"], values, strict=True):
+        assert (pd.isna(one) and pd.isna(value)) or one == value
+    assert found["other"] is not None and str(found["other"].dtype) == "float64"
+
+
+def test_dates_are_refused_by_name(adata, tmp_path):
+    adata.obs["sampled"] = pd.to_datetime(["2020-01-01"] * 300)
+    with pytest.raises(InputError, match="obs: cannot be written to HDF5: 'sampled' hold dates or durations"):
+        write_h5ad(CellData.of(adata), tmp_path / "x.h5ad")
+    assert list(tmp_path.iterdir()) == []

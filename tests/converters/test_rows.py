@@ -14,6 +14,7 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cellzoo.converters import rows as rows_module
 from cellzoo.converters.rows import (
     BLOCK_BYTES,
     Mapped,
@@ -41,6 +42,9 @@ def path(tmp_path_factory):
     with h5py.File(path, "a") as file:
         file["turned"] = DENSE.T
         file["compressed"] = DENSE
+        file["half"] = DENSE.astype(np.float16)
+        file.create_dataset("chunks", data=DENSE, chunks=(6, 2))
+        file.create_dataset("turned chunks", data=DENSE.T, chunks=(2, 6))
     return path
 
 
@@ -48,6 +52,7 @@ KINDS: dict[str, Callable[[Path], Rows]] = {
     "in memory": lambda _: Memory(DENSE),
     "by column": lambda _: Memory(sp.csc_matrix(DENSE)),
     "CSR in a file": lambda path: Stored(path, "X"),
+    "half floats in a file": lambda path: Stored(path, "half"),
     "integers in a file": lambda path: Stored(path, "layers/wide"),
     "dense in a file": lambda path: Stored(path, "layers/dense"),
     "features by cells in a file": lambda path: Stored(path, "turned", turned=True),
@@ -173,3 +178,33 @@ def test_the_function_is_told_where_its_block_starts():
     rows = Mapped(Memory(DENSE), 7, look)
     assert [start for start, _ in blocks(rows, 15)] == seen == [0, 15, 30]
     assert pd.Series(seen).is_monotonic_increasing
+
+
+class Seen:
+    """An array in a file that notes how many cells are read at a time."""
+
+    def __init__(self, node, turned):
+        self.node, self.turned, self.heights, self.chunks = node, turned, [], node.chunks
+
+    def __getitem__(self, at):
+        read = self.node[at]
+        self.heights.append(read.shape[self.turned])
+        return read
+
+
+PIECES = [  # matrix, features by cells or not, first cell, cells that are read at a time
+    ("layers/dense", False, 0, [15, 15, 10]),
+    ("turned", True, 7, [8, 15, 10]),
+    ("chunks", False, 0, [12, 12, 12, 4]),
+    ("chunks", False, 7, [5, 12, 12, 4]),
+    ("turned chunks", True, 7, [5, 12, 12, 4]),
+]
+
+
+@pytest.mark.parametrize(("key", "turned", "first", "heights"), PIECES)
+def test_a_dense_matrix_is_read_in_pieces_of_whole_chunks(path, monkeypatch, key, turned, first, heights):
+    monkeypatch.setattr(rows_module, "BLOCK_BYTES", 15 * 7 * 4)
+    rows = Stored(path, key, turned)
+    seen = rows.__dict__["_node"] = Seen(rows._node, turned)
+    assert rows.read(first, 40).toarray().tolist() == DENSE[first:].tolist()
+    assert seen.heights == heights
