@@ -126,7 +126,11 @@ def get(path: Path, out: Path, kind: str, dataset: str | None, where: dict[str, 
     from cellzoo.converters.h5ad import write_h5ad
     from cellzoo.converters.store import Store, select, write_dataset, write_zarr
 
-    part = Store(path).celldata(dataset)
+    stored = Store(path)
+    part = stored.celldata(dataset)
+    if dataset is None and len(stored.datasets) > 1:
+        for name in stored.obsm.differing():
+            say(f"obsm[{name!r}] is left out: data sets have it in several widths; --dataset gives that of one")
     if where:
         part = select(part, rows=_cells(path, part, where))
     with bars() as progress:

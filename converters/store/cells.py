@@ -60,12 +60,11 @@ class Obsm(Mapping[str, np.ndarray]):
         self._places = {name: [record.get(name) for record in records] for name in names}
 
     def __getitem__(self, name: str) -> np.ndarray:
-        pieces = self._store._pieces(self._places[name])
-        shapes = {piece.shape[1:] for piece in pieces if piece is not None}
+        shapes = self.shapes(name)
         if len(shapes) > 1:
-            raise InputError(
-                f"obsm[{name!r}] has {' and '.join(map(str, shapes))} columns; read it data set by data set."
-            )
+            told = " and ".join(str(*shape) if len(shape) == 1 else str(shape) for shape in sorted(shapes))
+            raise InputError(f"obsm[{name!r}] has {told} columns; read it data set by data set.")
+        pieces = self._store._pieces(self._places[name])
         dtype = np.result_type(*(piece.dtype for piece in pieces if piece is not None))
         if any(piece is None for piece in pieces):
             dtype = np.result_type(dtype, np.float32)
@@ -73,6 +72,15 @@ class Obsm(Mapping[str, np.ndarray]):
         shape = shapes.pop()
         full = [np.full((n, *shape), np.nan) if p is None else p for p, n in zip(pieces, lengths, strict=True)]
         return np.concatenate(full).astype(dtype, copy=False)
+
+    def shapes(self, name: str) -> set[tuple[int, ...]]:
+        """Return the shapes of an array beyond the cells: more than one where data sets differ."""
+        strips = [self._store._strips[place[0]] for place in self._places[name] if place is not None]
+        return {tuple(strip.type["shape"]) for strip in strips}
+
+    def differing(self) -> list[str]:
+        """Return the arrays that data sets have in several shapes, which no array of all cells holds."""
+        return [name for name in self if len(self.shapes(name)) > 1]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from cellzoo.converters.h5ad import EXACT
 from cellzoo.converters.store.layout import Files, State, mapped, named, read_lines
 from cellzoo.errors import InputError, IntegrityError
 
@@ -186,10 +187,13 @@ class Strip:
         return pd.array(values, dtype=self.type["dtype"]) if self.type["dtype"] != "object" else values
 
 
-def _fits(dtype: np.dtype[Any], common: np.dtype[Any]) -> bool:
-    """Return whether a type holds every value of another; NumPy calls float64 safe for every int64, which it is not."""
-    long = dtype.kind in "iu" and dtype.itemsize == 8 and common.kind == "f"
-    return np.can_cast(dtype, common, "safe") and not long
+def _fits(column: pd.Series, common: np.dtype[Any]) -> bool:
+    """Return whether a type holds every value of a column; NumPy calls float64 safe for any int64, which it is not."""
+    dtype: Any = _number(column.dtype)
+    if dtype.kind in "iu" and dtype.itemsize == 8 and common.kind == "f":
+        there = column.dropna()
+        return not len(there) or bool(there.min() >= -EXACT and there.max() <= EXACT)
+    return np.can_cast(dtype, common, "safe")
 
 
 NULLABLE = {"bool": "boolean"} | {
@@ -219,7 +223,7 @@ def joined(pieces: Sequence[Any], lengths: Sequence[int]) -> pd.Series:
     if len(numbers) == len(there) and len({one.kind == "b" for one in numbers}) == 1:
         common = np.result_type(*numbers)
         whole = len(there) == len(pieces) and all(isinstance(one.dtype, np.dtype) for one in there)
-        if all(_fits(one, common) for one in numbers):  # of fractions NaN stands for those that are missing
+        if all(_fits(one, common) for one in there):  # of fractions NaN stands for those that are missing
             target = common if whole or common.kind == "f" else NULLABLE[common.name]
     full = [
         pd.Series([np.nan if target is object else pd.NA] * n, dtype=object)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +13,8 @@ import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import ArrayLike
 
-from cellzoo.converters.celldata import MODALITIES, CellData
-from cellzoo.converters.h5ad import mixed_columns
+from cellzoo.converters.celldata import MODALITIES, CellData, Raw
+from cellzoo.converters.h5ad import AXES, dates, mixed_columns, typed
 from cellzoo.converters.rows import BLOCK_BYTES, FIRST_BLOCK, Rows, cells_in
 from cellzoo.converters.store.matrix import Matrix, StoreRows
 from cellzoo.converters.store.sampling import RowNumbers, row_numbers
@@ -105,9 +105,11 @@ def write_zarr(data: CellData, path: Path) -> Path:
     """Write data block by block as Zarr 3 and return the path, a new folder.
 
     `anndata.read_zarr` and `anndata.experimental.read_lazy` open it; with further modalities it is one of MuData,
-    whose ``mod/rna`` they open. InputError for columns that mix numbers and text: Zarr would make all of it text.
+    whose ``mod/rna`` they open. InputError for columns that mix numbers and text, which Zarr would make text, and for
+    names that it does not take.
     """
-    refuse_mixed(data, path)
+    data = as_typed(data)
+    refuse(data, path)
     with new_folder(path) as temporary, warnings.catch_warnings(), anndata.settings.override(zarr_write_format=3):
         warnings.simplefilter("ignore")  # metadata in one file is not yet in the specification; changes to come
         if data.modalities:
@@ -117,12 +119,40 @@ def write_zarr(data: CellData, path: Path) -> Path:
     return path
 
 
-def refuse_mixed(data: CellData, path: Path) -> None:
-    """Raise InputError with the columns whose values are of several types."""
-    frames = {"obs": data.obs, "var": data.var, "raw/var": data.raw.var if data.raw else data.var[[]]}
-    mixed = [f"{part}[{str(name)!r}]" for part, frame in frames.items() for name in mixed_columns(frame)]
-    if mixed:
-        raise InputError(f"{path}: cannot be written: {', '.join(mixed)} mix numbers and text. Make each of one type.")
+def as_typed(data: CellData) -> CellData:
+    """Return data whose columns of objects have the type of what they hold."""
+    raw = data.raw and Raw(data.raw.X, typed(data.raw.var), data.raw.varm)
+    modalities = {name: as_typed(part) for name, part in data.modalities.items()}
+    return data.with_(obs=typed(data.obs), var=typed(data.var), raw=raw, modalities=modalities)
+
+
+def refuse(data: CellData, path: Path) -> None:
+    """Raise InputError with everything that Zarr does not take."""
+    found = [f"{path}: cannot be written: {what}" for what in _refused(data, "")]
+    if found:
+        raise InputError("\n".join(found))
+
+
+def _refused(data: CellData, before: str) -> Iterator[str]:
+    frames = {"obs": data.obs, "var": data.var} | ({"raw/var": data.raw.var} if data.raw else {})
+    named: dict[str, Any] = frames | {part: getattr(data, part) for part in ("layers", *AXES, "uns")}
+    for what, remedy, chosen in (
+        (
+            "mix numbers and text",
+            "Make each of one type.",
+            [(part, mixed_columns(one)) for part, one in frames.items()],
+        ),
+        ("hold dates or durations", "Make them text.", [(part, dates(one)) for part, one in frames.items()]),
+        (
+            "have a slash in their name",
+            "Rename them.",
+            [(part, [k for k in one if "/" in k]) for part, one in named.items()],
+        ),
+    ):
+        if names := [f"{before}{part}[{str(name)!r}]" for part, keys in chosen for name in keys]:
+            yield f"{', '.join(names)} {what}. {remedy}"
+    for name, part in data.modalities.items():
+        yield from _refused(part, f"{before}{name}/")
 
 
 def _gathered(rows: Any, cells: RowNumbers) -> Gathered:

@@ -23,6 +23,7 @@ from ruamel.yaml import YAML
 
 from cellzoo.converters.celldata import CellData
 from cellzoo.converters.rows import Rows, blocks
+from cellzoo.converters.store.handout import as_typed
 from cellzoo.converters.write import new_folder
 from cellzoo.errors import InputError
 
@@ -30,6 +31,8 @@ SHARD = 65_536
 """Cells in one file."""
 CELL = "cell"
 """The column with the names of the cells."""
+FEATURE = "feature"
+"""The column with the names of the features."""
 
 
 @dataclass(frozen=True)
@@ -61,14 +64,15 @@ def write_dataset(
     ``datasets.load_dataset(folder)`` gives the cells, with ``"var"`` the genes. `front` is added to the metadata of
     the card, for example a license. InputError where an obs column has no one type or the name of another column.
     """
+    data = as_typed(data)
     lists, features = _lists(data)
+    tables = {name: _features(name, var) for name, var in features.items()}
     arrays = {name: np.asarray(array) for name, array in data.obsm.items() if _is_numbers(array)}
     schema = _obs_schema(data.obs, {CELL, *arrays, *(name for one in lists for name in (one.places, one.values))})
     with new_folder(folder) as temporary:
         (temporary / "data").mkdir()
         (temporary / "var").mkdir()
-        for name, var in features.items():
-            table = _plain(pa.Table.from_pandas(var.rename_axis("feature").reset_index(), preserve_index=False))
+        for name, table in tables.items():
             pq.write_table(table, temporary / "var" / f"{name}.parquet")
         shards = max(-(-data.n_obs // SHARD), 1)
         for shard in range(shards):
@@ -94,15 +98,30 @@ def _lists(data: CellData) -> tuple[list[Lists], dict[str, pd.DataFrame]]:
     return lists, features
 
 
+def _features(name: str, var: pd.DataFrame) -> pa.Table:
+    """Return features as a table; their names in the column `FEATURE`, or with underscores where one has that name."""
+    column = FEATURE
+    while column in var:
+        column += "_"
+    arrays = {column: pa.array(var.index.astype(str), pa.string())}
+    for key, values in var.items():
+        arrays[str(key)] = _array(values, f"{name.replace('_', '/')} column {key}")
+    return _plain(pa.table(arrays))
+
+
+def _array(column: pd.Series[Any], where: str) -> pa.Array:
+    try:
+        return pa.Array.from_pandas(column)
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise InputError(f"{where}: {error}. Make it text, numbers or categories of one type.") from error
+
+
 def _obs_schema(obs: pd.DataFrame, taken: set[str]) -> pa.Schema:
     if clash := sorted(taken & set(obs.columns)):
         raise InputError(f"obs columns {', '.join(clash)}: the data set has columns of that name. Rename them.")
     fields = []
     for name, column in obs.items():
-        try:
-            kind = pa.Array.from_pandas(column).type
-        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-            raise InputError(f"obs column {name}: {error}. Make it text, numbers or categories of one type.") from error
+        kind = _array(column, f"obs column {name}").type
         kind = kind.value_type if pa.types.is_dictionary(kind) else kind
         fields.append(pa.field(str(name), pa.string() if pa.types.is_null(kind) else kind))
     return pa.schema(fields)

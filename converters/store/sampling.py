@@ -312,7 +312,10 @@ def row_numbers(rows: ArrayLike, of: int | None = None) -> RowNumbers:
 
 
 def _codes(groups: ArrayLike) -> NDArray[np.int64]:
+    """Return a number for each group, -1 for rows without one: a missing value, or a code below 0 as of a category."""
     values: Any = groups
+    if isinstance(values, np.ndarray) and values.dtype.kind == "i":
+        values = np.where(values < 0, np.nan, values)
     return np.asarray(pd.Categorical(values).codes, dtype=np.int64)
 
 

@@ -213,7 +213,7 @@ class Store:
         wanted = {*shared, "measured"} if measured else set(shared)
         read = encoded if measured or not alike else encoded[:1]
         frames = [self._frame(one, wanted) for one in read]
-        frame = pd.concat(frames)
+        frame = frames[0] if alike else _agreed(frames, {*shared} - {"measured"})
         frame = frame[~frame.index.duplicated()].reindex(index)
         if measured:
             frame["measured"] = np.logical_and.reduce([one["measured"].reindex(index).eq(True) for one in frames])
@@ -267,7 +267,10 @@ class Store:
         return known[name]
 
     def celldata(self, dataset: str | None = None) -> CellData:
-        """Return the whole store, or one data set as it was written; matrices stay on disk."""
+        """Return the whole store, or one data set as it was written; matrices stay on disk.
+
+        Of several data sets the whole has what is of all: no uns, and no array in obsm that has several shapes.
+        """
         if dataset is not None:
             if dataset not in self.datasets:
                 raise NotFoundError(f"{self.path}: has no data set {dataset!r}; there are {', '.join(self.datasets)}.")
@@ -280,7 +283,8 @@ class Store:
             if space and space.rpartition("/")[2] != "raw":
                 part = CellData(pd.DataFrame(index=index), self._common_var(space))
                 modalities[space] = self._filled(part, f"{space}/")
-        return self._filled(CellData(self.obs.frame(), self.var, obsm=dict(self.obsm), modalities=modalities), "")
+        obsm = {name: self.obsm[name] for name in self.obsm if name not in self.obsm.differing()}
+        return self._filled(CellData(self.obs.frame(), self.var, obsm=obsm, modalities=modalities), "")
 
     def _filled(self, part: CellData, before: str) -> CellData:
         """Add the matrices of a space to its axes."""
@@ -351,6 +355,23 @@ class Store:
             remedy = "Run the same `cellzoo store build` again."
             findings.append(Finding(str(self.path / name), 0, 0, "STO002", message, remedy, severity="warning"))
         return findings
+
+
+def _agreed(frames: list[pd.DataFrame], names: set[str]) -> pd.DataFrame:
+    """Return tables of features as one, without the named columns that differ for a feature of two tables."""
+    differing: set[str] = set()
+    whole = frames[0][~frames[0].index.duplicated()]
+    for frame in frames[1:]:
+        both = frame.index.intersection(whole.index)
+        own = frame[~frame.index.duplicated()]
+        for name in names - differing:
+            pair = [part[name].reindex(both).astype(object) for part in (whole, own)]
+            one, other = (part.where(part.notna(), None).to_numpy() for part in pair)
+            if not (one == other).all():
+                differing.add(name)
+        if len(own) > len(both):
+            whole = pd.concat([whole, own[~own.index.isin(whole.index)]])
+    return whole.drop(columns=list(differing))
 
 
 def _var(rest: dict[str, Any], space: str) -> Any:

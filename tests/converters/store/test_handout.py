@@ -316,3 +316,46 @@ def test_cells_without_features_are_handed_out(tmp_path):
     made = build(tmp_path / "s", [("d", "0" * 64, lambda: empty)])
     assert made.gather(np.array([1, 0])).shape == (2, 0)
     assert made.celldata().to_anndata().shape == (2, 0)
+
+
+def one(tmp_path, obs=None, var=None):
+    """Return the cells of a store of one data set, with columns of cells and of genes."""
+    obs, var = pd.DataFrame(obs or {}, index=["a", "b"]), pd.DataFrame(var or {}, index=VAR.index)
+    return build(tmp_path / "one.store", [("d", "0" * 64, lambda: CellData(obs, var, Memory(np.eye(2))))]).celldata()
+
+
+def test_what_zarr_does_not_take_is_said_all_at_once_with_the_remedy(tmp_path):
+    obs = {"genes/umi": [1.5, 2], "mixed": ["a", 1], "sampled": pd.to_datetime(["2020-01-01"] * 2)}
+    with pytest.raises(InputError) as told:
+        write_zarr(one(tmp_path, obs, {"log/mean": [0.1, 0.2]}), tmp_path / "x.zarr")
+    assert [line.split(": ")[-1] for line in str(told.value).splitlines()] == [
+        "obs['mixed'] mix numbers and text. Make each of one type.",
+        "obs['sampled'] hold dates or durations. Make them text.",
+        "obs['genes/umi'], var['log/mean'] have a slash in their name. Rename them.",
+    ]
+    assert not (tmp_path / "x.zarr").exists()
+
+
+def test_a_column_of_genes_may_be_called_as_that_of_their_names(tmp_path):
+    folder = write_dataset(one(tmp_path, var={"feature": ["x", "y"], "n": [1, 2]}), tmp_path / "parquet")
+    found = pd.read_parquet(folder / "var" / "var.parquet")
+    assert found.to_dict("list") == {"feature_": ["ENSG1", "ENSG2"], "feature": ["x", "y"], "n": [1, 2]}
+
+
+def test_a_column_of_genes_that_no_table_holds_is_refused(tmp_path):
+    with pytest.raises(InputError, match="var column mixed: .* Make it text"):
+        var = VAR.assign(mixed=["a", 1])
+        write_dataset(CellData(pd.DataFrame(index=["a"]), var, Memory(np.eye(1, 2))), tmp_path / "parquet")
+
+
+@pytest.mark.parametrize("write", [write_zarr, write_dataset, write_h5ad])
+def test_whole_numbers_of_the_cells_that_are_left_are_written_as_such(tmp_path, write):
+    both = two(tmp_path, it=([1, 2**53 + 1], [0.5, 2.0]))  # which no type of numbers holds
+    made = write(select(both, [0, 1]), tmp_path / "out")
+    found = {
+        write_zarr: anndata.read_zarr,
+        write_dataset: lambda folder: anndata.AnnData(obs=pd.read_parquet(folder / "data").set_index("cell")[["it"]]),
+        write_h5ad: anndata.read_h5ad,
+    }[write](made)
+    assert found.obs["it"].tolist() == [1, 2**53 + 1]
+    assert found.obs["it"].dtype == np.int64

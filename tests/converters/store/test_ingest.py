@@ -193,6 +193,9 @@ def test_layers_raw_and_modalities_are_rows_of_the_same_cells(tmp_path):
 COLUMNS: dict[str, pd.Series] = {
     "int8": pd.Series([1, -2, 3], dtype="int8"),
     "float32": pd.Series([1.5, np.nan, 3], dtype="float32"),
+    "float64": pd.Series([0.5, 1, np.nan]),
+    "int64": pd.Series([1, 2, 2**53]),
+    "longer": pd.Series([1, 2, 2**53 + 1]),
     "bool": pd.Series([True, False, True]),
     "uint64": pd.Series([2**64 - 1, 0, 1], dtype="uint64"),
     "category": pd.Series(pd.Categorical(["b", None, "a"], categories=["b", "unused", "a"])),
@@ -236,6 +239,8 @@ def test_a_column_of_cells_comes_back_as_what_it_was(tmp_path, kind):
         ("bool", None, "boolean", [True, False, True, pd.NA, pd.NA, pd.NA]),
         ("bool", "int8", "object", [True, False, True, 1, -2, 3]),
         ("float32", None, "float32", [1.5, np.nan, 3, np.nan, np.nan, np.nan]),
+        ("int64", "float64", "float64", [1, 2, 2**53, 0.5, 1, np.nan]),
+        ("longer", "float64", "object", [1, 2, 2**53 + 1, 0.5, 1, np.nan]),
     ],
 )
 def test_a_column_that_data_sets_have_differently_loses_nothing(tmp_path, first, second, kind, values):
@@ -588,3 +593,43 @@ def test_the_commands_build_describe_and_verify(tmp_path, sources):
     assert run("build", "-o", tmp_path / "t").exit_code == 2
     assert run("info", tmp_path).exit_code == 1
     assert [file.name for file in tmp_path.iterdir()] == ["s"]
+
+
+def named(genes, **columns):
+    """Return three cells with some features in raw, of which something is said."""
+    data = data_of(np.eye(3))
+    return data.with_(raw=Raw(data.X, pd.DataFrame(columns, index=list(genes))))
+
+
+ALIKE = {
+    "the same genes": (named("abc", n=[1, 2, 3]), named("abc", n=[1, 2, 3]), {"n": [1, 2, 3]}),
+    "the same genes, other values": (named("abc", n=[1, 2, 3]), named("abc", n=[1, 2, 4]), {}),
+    "another order": (named("abc", n=[1, 2, 3]), named("cba", n=[3, 2, 1]), {"n": [1, 2, 3]}),
+    "another order, other values": (named("abc", n=[1, 2, 3]), named("cba", n=[1, 2, 3]), {}),
+    "other genes": (named("abc", n=[1, 2, 3]), named("bcd", n=[2, 3, 4]), {"n": [1, 2, 3, 4]}),
+    "other genes, other values": (
+        named("abc", n=[1, 2, 3], m=list("xyz")),
+        named("bcd", n=[9, 3, 4], m=list("yzw")),
+        {"m": list("xyzw")},
+    ),
+    "gaps": (named("abc", n=["x", None, "z"]), named("bcd", n=[None, "z", "w"]), {"n": ["x", None, "z", "w"]}),
+    "a gap and a value": (named("abc", n=["x", None, "z"]), named("bcd", n=["y", "z", "w"]), {}),
+}
+
+
+@pytest.mark.parametrize(("first", "second", "said"), ALIKE.values(), ids=ALIKE)
+def test_of_genes_is_said_what_all_data_sets_say_alike(tmp_path, first, second, said):
+    found = store_of(tmp_path / "s", first, second).celldata().raw.var
+    assert list(found) == list(said)
+    for name, values in said.items():
+        assert found[name].where(found[name].notna(), None).tolist() == values
+
+
+def test_arrays_of_several_widths_do_not_keep_the_rest_from_being_one(tmp_path):
+    datas = [data_of(np.eye(3)).with_(obsm={"X_pca": np.ones((3, width)), "umap": np.ones((3, 2))}) for width in (5, 3)]
+    made = store_of(tmp_path / "s", *datas)
+    assert list(made.celldata().obsm) == ["umap"]
+    assert made.obsm.differing() == ["X_pca"]
+    assert made.celldata("d1").obsm["X_pca"].shape == (3, 3)
+    with pytest.raises(InputError, match=r"obsm\['X_pca'\] has 3 and 5 columns; read it data set by data set"):
+        made.obsm["X_pca"]

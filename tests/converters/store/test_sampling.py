@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -220,3 +221,11 @@ def test_no_rows_make_no_batches():
     for plan in (Random(0, 4), Blocks(0, 4), Grouped([], 4), Weighted([], 4), Random(0, 4, ends="pad")):
         assert list(plan) == []
     assert row_numbers([]).tolist() == []
+
+
+def test_cells_without_a_label_are_of_no_group_whether_as_words_or_as_codes():
+    words: Any = ["B", "T", "T", None, None]
+    codes: Any = np.array([0, 1, 1, -1, -1], dtype=np.int32)
+    for groups in (words, codes):
+        assert balanced(groups).tolist() == [1, 0.5, 0.5, 0, 0]
+        assert sorted(np.concatenate(list(Grouped(groups, 2, seed=1))).tolist()) == [0, 1, 2]
