@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import chain, count
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import pandas as pd
@@ -30,6 +31,8 @@ HOMES = {
 }
 """Part of the data -> the part of the converted data that what it lacks travels in."""
 FRAMES = ("obs", "var", "raw.var")
+SAMPLE = 64
+"""Rows of an array that are looked at to tell whether it is still the one that was made."""
 
 
 @dataclass
@@ -37,7 +40,7 @@ class Load:
     """What returns in one part: values by name, and how names, order and types differ."""
 
     note: dict[str, Any] = field(default_factory=dict)
-    """``absent``, ``order``, ``types``, ``over`` and ``index``; plain JSON values."""
+    """``absent``, ``made``, ``order``, ``types``, ``over`` and ``index``; plain JSON values."""
     values: dict[str, Any] = field(default_factory=dict)
     """Columns, matrices, arrays or values of uns."""
 
@@ -55,7 +58,8 @@ def difference(have: CellData, want: CellData) -> Loads:
         one, other = _part(have, name), _part(want, name)
         found[name] = _frame_difference(one, other) if one is not None and other is not None else Load()
     for name in (name for name in HOMES if name not in FRAMES):
-        found[name] = _missing(_part(have, name) or {}, _part(want, name) or {}, lambda one, other: one is other)
+        mine, theirs = (_part(side, name) or {} for side in (have, want))
+        found[name] = _missing(mine, theirs, lambda one, other: one is other, _axis(have, name))
     found["uns"] = _missing(_plain(have.uns), _plain(want.uns), alike)
     pairs = {"X": (have.X, want.X), "raw": (have.raw and have.raw.X, want.raw and want.raw.X)}
     types = {name: str(two.dtype) for name, (one, two) in pairs.items() if one and two and one.dtype != two.dtype}
@@ -129,13 +133,13 @@ def restore(data: CellData, loads: Loads) -> CellData:
             changes[part] = _restored(getattr(data, part), load)
         elif part == "uns":
             house = {HOUSE: data.uns[HOUSE]} if HOUSE in data.uns else {}
-            changes["uns"] = _without(_plain(data.uns), load) | load.values | house
+            changes["uns"] = _without(_plain(data.uns), load, None) | load.values | house
         elif part in {"raw.var", "raw.varm"} and raw is not None:
             var = _restored(raw.var, load) if part == "raw.var" else raw.var
-            varm = _without(raw.varm, load) | load.values if part == "raw.varm" else raw.varm
+            varm = _without(raw.varm, load, raw.var.index) | load.values if part == "raw.varm" else raw.varm
             raw = Raw(raw.X, var, varm)
         elif part in HOMES and part not in {"raw.var", "raw.varm"}:
-            changes[part] = _without(getattr(data, part), load) | load.values
+            changes[part] = _without(getattr(data, part), load, _axis(data, part)) | load.values
     types = loads["matrices"].note["types"] if "matrices" in loads else {}
     if "X" in types and data.X is not None:
         changes["X"] = as_type(data.X, types["X"])
@@ -164,6 +168,11 @@ def _part(data: CellData, name: str) -> Any:
     return None if data.raw is None else getattr(data.raw, name.removeprefix("raw."))
 
 
+def _axis(data: CellData, part: str) -> pd.Index | None:
+    """Return the names of the rows of the arrays in a part, None where it has others."""
+    return {"obsm": data.obs.index, "varm": data.var.index}.get(part)
+
+
 def _columns(part: Any) -> Mapping[str, Any]:
     return {name: part[name] for name in part}
 
@@ -176,14 +185,47 @@ def _free(name: str, taken: Mapping[str, Any]) -> str:
     return next(one for one in chain([name], (f"{name}_{number}" for number in count(1))) if one not in taken)
 
 
-def _missing(have: Mapping[str, Any], want: Mapping[str, Any], equal: Any) -> Load:
-    absent = sorted(set(have) - set(want))
+def _missing(have: Mapping[str, Any], want: Mapping[str, Any], equal: Any, index: pd.Index | None = None) -> Load:
     values = {key: value for key, value in want.items() if key not in have or not equal(have[key], value)}
-    return Load({"absent": absent} if absent else {}, values)
+    return Load(_absent(have, want, index), values)
 
 
-def _without(have: Mapping[str, Any], load: Load) -> dict[str, Any]:
-    return {key: value for key, value in have.items() if key not in load.note.get("absent", ())}
+def _absent(have: Any, want: Any, index: pd.Index | None) -> dict[str, Any]:
+    """Return what is to go again, with what tells whether it is still what was made: nobody's own work goes."""
+    absent = sorted(str(name) for name in have if name not in want)
+    made = {name: mark for name in absent if (mark := _mark(have[name], index)) is not None}
+    return ({"absent": absent} if absent else {}) | ({"made": made} if made else {})
+
+
+def _mark(value: Any, index: pd.Index | None) -> Any:
+    """Return the one value of a column or of uns, or sums of some rows of an array; None for anything else."""
+    if isinstance(value, pd.Series):
+        values = value.astype(str).unique()
+        return values[0] if len(values) == 1 else None
+    if isinstance(value, np.ndarray) and index is not None and index.is_unique:
+        rows = np.linspace(0, len(value) - 1, min(SAMPLE, len(value))).astype(int)
+        return {str(index[row]): _sum(value[row]) for row in rows}
+    return str(value) if isinstance(value, str | bool | int | float | np.generic) else None
+
+
+def _as_made(value: Any, mark: Any, index: pd.Index | None) -> bool:
+    """Return whether a value is the one that a mark is of; picking cells or genes does not change an array."""
+    if not isinstance(mark, Mapping):
+        return mark is None or _mark(value, index) == mark
+    if not isinstance(value, np.ndarray) or index is None or not index.is_unique:
+        return True
+    rows = index.get_indexer(pd.Index(list(mark), dtype=object))
+    return all(_sum(value[row]) == sum_ for row, sum_ in zip(rows, mark.values(), strict=True) if row >= 0)
+
+
+def _sum(row: np.ndarray) -> int:
+    return crc32(np.ascontiguousarray(row).tobytes())
+
+
+def _without(have: Mapping[str, Any], load: Load, index: pd.Index | None) -> dict[str, Any]:
+    """Return a part without what was made for it alone and is still that."""
+    absent, made = load.note.get("absent", ()), load.note.get("made", {})
+    return {key: value for key, value in have.items() if key not in absent or not _as_made(value, made.get(key), index)}
 
 
 def _frame_difference(have: pd.DataFrame, want: pd.DataFrame) -> Load:
@@ -203,8 +245,7 @@ def _frame_difference(have: pd.DataFrame, want: pd.DataFrame) -> Load:
                     over[name] = mapping
     kept = [name for name in have if name in want]
     order = [*kept, *(name for name in load.values if name not in kept)]
-    said = {
-        "absent": [name for name in have if name not in want],
+    said = _absent(have, want, None) | {
         "order": list(want) if order != list(want) or len(load.values) > 1 else [],
         "types": types,
         "over": over,
@@ -226,7 +267,7 @@ def _mapping(want: Any, have: Any) -> dict[str, str]:
 
 def _restored(have: pd.DataFrame, load: Load) -> pd.DataFrame:
     note = load.note
-    columns = _without(_columns(have), load)
+    columns = _without(_columns(have), load, None)
     for name, kind in note.get("types", {}).items():
         if name in columns:
             columns[name] = cast(columns[name], kind)

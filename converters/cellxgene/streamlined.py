@@ -141,13 +141,23 @@ def put_back(data: CellData, taken: dict[str, Any]) -> CellData:
 def _joined(kept: Any, gone: Any, number: int) -> Any:
     """Return a column of genes and of those that were taken out, in the type it had."""
     if gone is None:
-        gone = pd.Series([None] * number, dtype=object)
+        kept, gone = _with_gaps(kept, number)
     if isinstance(kept.dtype, pd.CategoricalDtype):
         values = np.concatenate([np.asarray(kept, dtype=object), np.asarray(gone, dtype=object)])
         names = list(kept.cat.categories)
         names += sorted({one for one in values.tolist() if one is not None and one == one} - set(names))  # noqa: PLR0124
         return pd.Categorical(values, names, ordered=kept.cat.ordered)
     return pd.concat([kept.reset_index(drop=True), gone.reset_index(drop=True)]).array
+
+
+def _with_gaps(kept: pd.Series[Any], number: int) -> tuple[pd.Series[Any], pd.Series[Any]]:
+    """Return a column in a type whose values may be missing, and one of missing values."""
+    dtype: Any = kept.dtype
+    if isinstance(dtype, pd.CategoricalDtype) or dtype.kind == "O":
+        return kept, pd.Series([None] * number, dtype=object)
+    if isinstance(dtype, np.dtype) and dtype.kind in "iub":
+        dtype = pd.array(np.zeros(0, dtype)).dtype
+    return kept.astype(dtype), pd.Series([pd.NA if dtype.kind in "iub" else np.nan] * number, dtype=dtype)
 
 
 def _widened(square: Any, here: np.ndarray, size: int) -> Any:

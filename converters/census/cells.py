@@ -38,11 +38,21 @@ def cells_of(name: str, data: CellData) -> pd.DataFrame:
     general = mapped(obs[id_column("tissue")], general_tissue)
     found |= {id_column(GENERAL): general, GENERAL: labels(general)}
     found |= {column: categories(obs[column]) for column in PLAIN_COLUMNS if column in WORDS}
-    found["is_primary_data"] = obs["is_primary_data"].astype(bool)
+    found["is_primary_data"] = _truth(name, obs["is_primary_data"])
     found[OBSERVATION_JOINID] = (
         obs[OBSERVATION_JOINID].astype(object) if OBSERVATION_JOINID in obs else joinids(obs.index)
     )
     return pd.DataFrame(found, index=obs.index)
+
+
+def _truth(name: str, column: pd.Series) -> pd.Series:
+    """Return a column of truth values; InputError for one of anything else, for every text would be true."""
+    words = {"true": True, "1": True, "false": False, "0": False}
+    found = column.astype(str).str.lower().map(words)
+    if found.isna().any():
+        strange = column[found.isna()].iloc[0]
+        raise InputError(f"{name}: obs[{column.name!r}] holds {strange!r}, expected True or False for every cell.")
+    return found.astype(bool)
 
 
 def excluded(obs: pd.DataFrame) -> pd.Series:

@@ -47,7 +47,7 @@ CODES = {
     "CXG106": _error(
         "donor_id is 'na' for cell lines and only for them.", "Name the donor; 'unknown' or 'pooled' will do."
     ),
-    "CXG107": _error("The column is bool.", "obs[c] = obs[c].astype(bool)"),
+    "CXG107": _error("The column is bool.", "obs[c] = obs[c].astype(str) == 'True'"),
     "CXG108": _error("The suspension type fits the assay.", "Correct the assay or the suspension type."),
     "CXG109": _error("cell_type is 'na' for all cells of cell lines or for none.", "Write 'unknown' or 'na' for all."),
     "CXG110": _error("No category is empty text.", "Remove it: obs[c].cat.remove_unused_categories(), or name it."),

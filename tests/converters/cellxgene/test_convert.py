@@ -12,6 +12,7 @@ import xxhash
 from cellzoo.converters.celldata import CellData
 from cellzoo.converters.cellxgene import converted, form, migrate, to_cellxgene, to_sfaira, to_streamlined
 from cellzoo.converters.cellxgene.embedding import pca
+from cellzoo.converters.h5ad import open_h5ad, write_h5ad
 from cellzoo.converters.rows import Memory
 from cellzoo.converters.zoo import open_registry
 from cellzoo.errors import GenesError, InputError, NotFoundError
@@ -332,3 +333,47 @@ def test_the_embedding_is_that_of_a_singular_value_decomposition():
     names = np.array([f"gene{number:02}" for number in range(12)], dtype=object)
     found = pca(Memory(sp.csr_matrix(counts)), names)
     assert np.allclose(np.abs(found), np.abs(left * values), atol=1e-2)
+
+
+def test_an_embedding_that_was_computed_anew_stays():
+    file = converted(sfaira(), "cellxgene")[0]
+    anew = file.with_(obsm={"X_pca": file.obsm["X_pca"][:, :2] + 1})
+    for target in (to_sfaira, to_streamlined):
+        np.testing.assert_array_equal(target(anew).obsm["X_pca"], anew.obsm["X_pca"])
+        assert "X_pca" not in target(file).obsm
+        assert "X_pca" not in target(file.pick(np.array([0, 2]))).obsm, "fewer cells are no new embedding"
+
+
+ADDED = {
+    "whole numbers": (np.arange(9), "Int64"),
+    "truth values": (np.arange(9) < 5, "boolean"),
+    "fractions": (np.arange(9) / 2, "float64"),
+    "text": (np.array(list("abcdefghi"), dtype=object), "object"),
+    "categories": (pd.Categorical(list("abcabcabc")), "category"),
+}
+
+
+@pytest.mark.parametrize(("values", "kind"), ADDED.values(), ids=ADDED)
+def test_what_is_computed_of_genes_is_missing_for_those_that_were_not_measured(mouse, tmp_path, values, kind):
+    mouse.var["measured"] = mouse.var["measured"].to_numpy() & (np.arange(mouse.n_vars) < mouse.n_vars // 2)
+    counts = mouse.to_anndata()
+    counts.X = counts.X @ sp.diags(mouse.var["measured"].to_numpy().astype(np.float32))
+    file = to_cellxgene_with(CellData.of(counts), disease="normal")
+    computed = np.resize(np.asarray(values), file.n_vars)
+    file.var["computed"] = pd.Categorical(computed) if kind == "category" else computed
+    back = open_h5ad(write_h5ad(to_streamlined(file), tmp_path / "back.h5ad")).var
+    assert str(back["computed"].dtype) in {kind, "category"}
+    assert back["computed"][back["measured"]].tolist() == computed.tolist()
+    assert back["computed"][~back["measured"]].isna().all()
+
+
+def to_cellxgene_with(data, **said):
+    return converted(data, "cellxgene", said=said)[0]
+
+
+def test_what_was_said_or_corrected_in_cellxgene_is_there_in_sfaira():
+    file = to_cellxgene_with(sfaira({"disease": None, "sex": None}), disease="normal")
+    assert "sex" not in to_sfaira(file).obs, "unknown, as it was"
+    file.obs["sex_ontology_term_id"] = pd.Categorical(["PATO:0000384"] * 3)
+    back = to_sfaira(file).obs
+    assert (set(back["disease"]), set(back["sex"])) == ({"healthy"}, {"male"})

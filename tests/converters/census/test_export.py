@@ -389,3 +389,18 @@ def test_words_that_tiledbsoma_lost_are_noticed(wordless):
 def test_what_was_exported_reads_in_another_process(exported):
     rows = open_census(exported.path).datasets(organism="Mus musculus")["mouse"].open().X
     assert pickle.loads(pickle.dumps(rows)).read(0, 60).nnz > 0
+
+
+TRUTHS = {"True": True, "False": False, "true": True, "0": False, "1": True}
+
+
+@pytest.mark.parametrize(("word", "primary"), TRUTHS.items())
+def test_a_text_of_whether_cells_are_primary_is_read_as_what_it_says(tmp_path, word, primary):
+    export(tmp_path / "census", [("one", {}, data_of(1, range(9), is_primary_data=[word]))])
+    summary = open_census(tmp_path / "census").summary
+    assert summary["unique_cell_count"] == (summary["total_cell_count"] if primary else "0")
+
+
+def test_what_is_no_truth_value_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"one: obs\['is_primary_data'\] holds 'yes', expected True or False"):
+        export(tmp_path / "census", [("one", {}, data_of(1, range(9), is_primary_data=["True", "yes"]))])
