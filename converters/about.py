@@ -78,8 +78,11 @@ class About:
             raise InputError(f"{self.id}: {registry} has a card of that id. Give another by --id.")
         self.study: dict[str, Any] = {"doi": doi} if doi else {"name": self.title}
         self.study |= {"authors": authors, "year": year}
-        stated = list(contents.obs["is_primary_data"].unique()) if "is_primary_data" in contents.obs else []
-        self.primary = said.primary if said.primary is not None else all(map(bool, stated))
+        column = contents.obs.get("is_primary_data")
+        stated = (
+            [] if column is None or column.isna().any() else [str(one).lower() == "true" for one in column.unique()]
+        )
+        self.primary = said.primary if said.primary is not None else all(stated)
         self._ask(doi, bool(stated))
         self.license = self.license or UNKNOWN
 

@@ -163,11 +163,20 @@ class CellData:
         )
 
 
+LAYERS = "layers/"
+"""Before the name of a layer that is called X or raw, as some are."""
+
+
+def layer_address(name: str) -> str:
+    """Return the name that a card gives a layer: its own, or ``layers/X`` and ``layers/raw``."""
+    return f"{LAYERS}{name}" if name in {"X", "raw"} else name
+
+
 def matrices(data: CellData) -> Mapping[str, Rows]:
     """Return every matrix by the name a card gives it: X, raw, and the layers."""
     found = {} if data.X is None else {"X": data.X}
     found |= {} if data.raw is None else {"raw": data.raw.X}
-    return found | data.layers
+    return found | {layer_address(name): rows for name, rows in data.layers.items()}
 
 
 def stack(parts: Mapping[str, CellData], label: str) -> CellData:

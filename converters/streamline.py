@@ -16,7 +16,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from cellzoo import __version__
-from cellzoo.converters.celldata import CellData
+from cellzoo.converters.celldata import LAYERS, CellData
 from cellzoo.converters.counts import MAX_EXACT, counted, recover
 from cellzoo.converters.formats.features import split_features
 from cellzoo.converters.formats.members import MEMBER
@@ -83,7 +83,7 @@ def _genes(source: CellData, card: ReadableCard, space: GeneSpace) -> _Genes:
         return _Genes(pd.DataFrame(index=pd.Index([], dtype=object, name="ensembl_id")), None, {}, {})
     names = gene_names(source.var, card.genes)
     mapping = map_genes(names, str(card.cells.organism.term), space)
-    measured = mapping.measured
+    measured = mapping.measured_of(source.var)
     if not measured.any():
         none = f"{card.id}: none of {len(names)} gene names is in {space.name}, for example {names[:3]}."
         raise GenesError(f"{none} Check genes, and the orientation of the matrix.")
@@ -93,7 +93,8 @@ def _genes(source: CellData, card: ReadableCard, space: GeneSpace) -> _Genes:
     layers: dict[str, Rows] = {}
     unplaced: dict[str, int] = {}
     for name, rows in source.layers.items():
-        role = roles.get(name, name)
+        role = roles.get(name, name.removeprefix(LAYERS))
+        role = f"{role}_layer" if role in layers else role
         if role.endswith("_counts"):
             layers[role] = onto_space(counted(rows, f"{card.id}: layer {name}"), mapping)
         else:  # values that are no counts are not added up

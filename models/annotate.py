@@ -62,7 +62,8 @@ def prepare(model: Model, adata: anndata.AnnData, layer: str | None = None) -> Q
         raise GenesError("the file has no genes.")
     found = find_counts(adata, layer)
     source, names, mapping = _named(found.var, model.space)
-    counts, measured = to_csr(onto_space(Memory(found.matrix), mapping)), mapping.measured
+    counts = to_csr(onto_space(Memory(found.matrix), mapping))
+    measured = mapping.measured_of(found.var) | (counts.getnnz(axis=0) > 0)
     learned = model.learned
     used_genes, carried = int((measured & learned).sum()), float(model.weight[measured].sum())
     if carried < FLOOR:

@@ -137,6 +137,19 @@ class GeneMapping:
         found[self.position[self.position >= 0]] = True
         return found
 
+    def measured_of(self, var: pd.DataFrame) -> NDArray[np.bool_]:
+        """Return which genes of the space were measured (genes of the space), by the features that were named.
+
+        Where they say so themselves, as streamlined data do in ``measured``, a gene that was only given a column of
+        zeros was not.
+        """
+        said = var.get("measured")
+        if said is None or str(said.dtype) not in {"bool", "boolean"}:
+            return self.measured
+        found = np.zeros(len(self.space), dtype=bool)
+        found[self.position[(self.position >= 0) & said.eq(True).to_numpy(dtype=bool)]] = True
+        return found
+
     def summary(self, examples: int = 10) -> dict[str, Any]:
         """Return plain JSON values: how many names went where, and the first few of each kind that was not mapped."""
         placed = self.position[self.position >= 0]

@@ -584,3 +584,47 @@ def test_the_commands_of_the_guide_run(here):
         done = run(*shlex.split(command, comments=True)[1:])
         assert done.exit_code == 0, f"{command}\n{done.output}"
     assert (here / "out" / "doe2024-pbmc.h5ad").is_file()
+
+
+def drafted(path, adata, **said):
+    """Write a file, draft and verify its card, and return it streamlined."""
+    adata.write_h5ad(f"{path}.h5ad")
+    more = [text for name, value in said.items() for text in (f"--{name}", value)]
+    done = run("new", "dataset", "--file", f"{path}.h5ad", *PAPER, "--id", path, *more)
+    assert done.exit_code == 0, done.output
+    for label_map in Path("datasets").glob(f"{path}.*.tsv"):
+        accepted(label_map)
+    done = run("verify", f"datasets/{path}.yaml")
+    assert done.exit_code == 0, done.output
+    return cellzoo.open_registry(".")[path].load()
+
+
+def test_a_streamlined_file_is_drafted_and_read_as_it_is(here):
+    first = cellzoo.open_registry()["pbmc68k-reduced"].load()
+    assert "X" in first.layers and not first.var["measured"].all()
+    again = drafted("again", first)
+    assert (again.X != first.X).nnz == 0
+    assert (again.layers["X"] != first.layers["X"]).nnz == 0
+    assert again.var["measured"].tolist() == first.var["measured"].tolist()
+
+
+@pytest.mark.parametrize("counts", ["X", "raw", "layers/X", "layers/raw"])
+def test_a_layer_called_as_the_matrix_or_raw_is_not_taken_for_it(here, counts):
+    lab = anndata.read_h5ad("lab.h5ad")
+    places = {"X": 0.5, "layers/X": 0.25, "layers/raw": 0.75, "raw": 0.125}  # none of which are counts, but for one
+    values = {place: lab.layers["counts"] * (1 if place == counts else share) for place, share in places.items()}
+    made = anndata.AnnData(values["X"], obs=lab.obs, var=lab.var)
+    made.raw = anndata.AnnData(values["raw"], obs=lab.obs[[]], var=lab.var)
+    made.layers["X"], made.layers["raw"] = values["layers/X"], values["layers/raw"]
+    found = drafted("mine", made)
+    mapped = map_genes(list(lab.var_names), "NCBITaxon:9606").position >= 0
+    assert found.X.sum() == lab.layers["counts"][:, mapped].sum() > 0
+
+
+def test_a_gap_in_whether_cells_are_primary_is_asked_about(here):
+    lab = anndata.read_h5ad("lab.h5ad")
+    lab.obs["is_primary_data"] = pd.array([True, None, False] * 30, "boolean")
+    lab.write_h5ad("gap.h5ad")
+    done = run("new", "dataset", "--file", "gap.h5ad", *PAPER)
+    assert done.exit_code == 0, done.output
+    assert "are the cells first published here" in done.stderr

@@ -238,3 +238,14 @@ def test_embed_gives_the_same_embedding_without_calls(model, cells):
     out = model.embed(cells)
     assert np.array_equal(out.obsm[model.key], model.annotate(cells).obsm[model.key])
     assert not any(name.startswith("cellzoo") for name in out.obs)
+
+
+def test_genes_that_a_file_says_were_not_measured_are_not_taken_for_zeros(model, cells):
+    padded = cells.copy()
+    padded.X = padded.X @ sp.diags((np.arange(cells.n_vars) < 500).astype(np.float32))
+    padded.var["measured"] = np.arange(cells.n_vars) < 500
+    found, expected = model.annotate(padded), model.annotate(cells[:, :500].copy())
+    pd.testing.assert_frame_equal(calls(found), calls(expected))
+    for note in ("gene_overlap", "weight_overlap", "genes_used"):
+        assert found.uns["cellzoo"][note] == expected.uns["cellzoo"][note]
+    assert found.uns["cellzoo"]["weight_overlap"] < model.annotate(cells).uns["cellzoo"]["weight_overlap"]
