@@ -130,7 +130,7 @@ def _contents(version: ModelVersion, there: dict[str, Path]) -> Iterator[tuple[t
     try:
         config: dict[str, Any] = json.loads(there["config.json"].read_bytes())
         lock = read_yaml(there["data.lock.yaml"]).data if "data.lock.yaml" in there else {}
-        listed = [one["id"] for one in lock.get("datasets", [])]
+        listed = [one["id"] for one in lock.get("datasets", []) if one.get("role", "train") == "train"]
     except (KeyError, ValueError, TypeError, AttributeError, CardError) as error:
         yield ("files",), "MODEL005", f"config.json or data.lock.yaml cannot be read: {error!r}."
         return

@@ -51,6 +51,8 @@ def replacing(path: Path) -> Iterator[Path]:
         os.umask(mask)
         temporary.chmod(0o666 & ~mask)
         temporary.replace(path)
+    except CellzooError:
+        raise
     except OSError as error:
         raise WorldError(f"{path}: cannot be written: {error.strerror or error}. Choose another path.") from error
     finally:
@@ -73,6 +75,8 @@ def new_folder(path: Path) -> Iterator[Path]:
             temporary.mkdir()
             yield temporary
             temporary.replace(path)
+    except CellzooError:
+        raise
     except OSError as error:
         raise WorldError(f"{path}: cannot be written: {error.strerror or error}. Choose another path.") from error
 

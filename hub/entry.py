@@ -66,7 +66,7 @@ def enter(model: str, folder: Path, remote: str | None = None, about: About | No
     the card lists already is an `InputError`, and what the card says of the others stays as it is.
     """
     where = remote or settings.remote()
-    place, about = open_remote(where), about or About()
+    place, about = open_remote(where, to_read=True), about or About()
     name, tag = _released(model, place)
     pulled = place.pull(str(name), tag)
     path = folder / name.organization / f"{str(name).partition('/')[2]}.yaml"

@@ -79,10 +79,13 @@ def from_pretrained(
         folder = Path(text).expanduser()
         return _read(folder / "release" if (folder / "release").is_dir() else folder, smoke)
     repo, _, wanted = text.partition("@")
-    repo = str(parse(repo))
+    try:
+        repo = str(parse(repo))
+    except InputError as error:
+        raise InputError(f"{error}. There is no folder {text} either.") from error
     if revision and wanted and revision != wanted:
         raise InputError(f"{text}: and revision={revision!r}: give one revision.")
-    place = open_remote(remote or settings.remote())
+    place = open_remote(remote or settings.remote(), to_read=True)
     pulled = place.pull(repo, revision or wanted or newest(place.tags(repo), repo))
     return _read(pulled.folder, smoke).named(repo, pulled.commit)
 

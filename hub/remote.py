@@ -56,8 +56,18 @@ class Remote(Protocol):
         """Return the ids of all cellzoo models, sorted."""
 
 
-def open_remote(where: str) -> Remote:
-    """Open a remote: a folder, a ``file://`` URL, or the ``http(s)://`` URL of a Hub."""
+def open_remote(where: str, to_read: bool = False) -> Remote:
+    """Open a remote: a folder, a ``file://`` URL, or the ``http(s)://`` URL of a Hub.
+
+    NotFoundError for a folder ``to_read`` that is not there; one to push to is made.
+    """
+    remote = _remote(where)
+    if to_read and isinstance(remote, FolderRemote) and not remote.depot.root.is_dir():
+        raise NotFoundError(f"{where}: there is no such folder of releases. Correct --remote, or CELLZOO_REMOTE.")
+    return remote
+
+
+def _remote(where: str) -> Remote:
     if where.startswith(("http://", "https://")):
         return HubRemote(where)
     if where.startswith("file://"):

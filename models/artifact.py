@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -66,11 +67,19 @@ class Config(Strict):
     """File name -> sha256."""
 
 
+def _save(tensors: dict[str, torch.Tensor], path: Path) -> None:
+    """Write tensors to a file that others may read as any other: safetensors makes one for its owner alone."""
+    save_file(tensors, path, metadata={"format": "pt"})
+    mask = os.umask(0)
+    os.umask(mask)
+    path.chmod(0o666 & ~mask)
+
+
 def write_artifact(model: Model, lock: dict[str, Any], metrics: dict[str, Any], cells: sp.csr_matrix, to: Path) -> None:
     """Write a release of ``model`` into the folder ``to``; ``cells`` are a few cells for the smoke test."""
     to.mkdir(parents=True, exist_ok=True)
     tensors = {name: value.contiguous() for name, value in model.network.state_dict().items()}
-    save_file(tensors, to / WEIGHTS, metadata={"format": "pt"})
+    _save(tensors, to / WEIGHTS)
     genes = pd.DataFrame({"ensembl_id": model.space.ids, "symbol": model.space.symbols, "learned": model.learned})
     genes.to_parquet(to / GENES, index=False)
     (to / METRICS).write_text(json.dumps(metrics, indent=1, sort_keys=True) + "\n")
@@ -79,7 +88,7 @@ def write_artifact(model: Model, lock: dict[str, Any], metrics: dict[str, Any], 
     if model.labels is not None:
         (to / LABELS).write_text(json.dumps(model.labels.as_dict(), indent=1) + "\n")
     smoke = cells[:SMOKE_CELLS]
-    save_file(
+    _save(
         {
             "indptr": torch.from_numpy(smoke.indptr.astype(np.int64)),
             "indices": torch.from_numpy(smoke.indices.astype(np.int64)),

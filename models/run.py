@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 
-from cellzoo.converters.write import replacing
+from cellzoo.converters.write import new_folder
 from cellzoo.converters.zoo import Zoo
 from cellzoo.errors import InputError
 from cellzoo.models.artifact import SMOKE_CELLS, read_artifact, write_artifact
 from cellzoo.models.data import TEST, TRAIN, TrainingData, assemble, short_digest
 from cellzoo.models.model import Model
 from cellzoo.models.recipe import Recipe, load_recipe
+from cellzoo.models.topology import topology
 from cellzoo.models.train import Report, evaluate, train
 
 RECIPE, HISTORY, RELEASE = "recipe.yaml", "history.json", "release"
@@ -32,19 +32,17 @@ def run_recipe(
     """
     if (to / RELEASE).exists():
         raise InputError(f"{to}: holds a run already. Choose another folder, or remove it.")
-    data = assemble(recipe, zoo, say)
-    model, metrics = train(recipe, data, report)
-    history = metrics.pop("history")
-    model = model.knowing(training_data=f"zoo-{short_digest(data.lock)}")
-    part = to / f".{RELEASE}-part"
-    shutil.rmtree(part, ignore_errors=True)
-    cells = data.rows(TEST) if len(data.rows(TEST)) else data.rows(TRAIN)
-    write_artifact(model, data.lock, metrics, data.counts[cells[:SMOKE_CELLS]], part)
-    with replacing(to / RECIPE) as path, path.open("w") as stream:
-        YAML(typ="safe").dump(recipe.model_dump(mode="json"), stream)
-    with replacing(to / HISTORY) as path:
-        path.write_text(json.dumps(history, indent=1) + "\n")
-    part.rename(to / RELEASE)
+    topology(recipe.task, recipe.topology)
+    with new_folder(to) as folder:  # made before the work, and moved there whole
+        data = assemble(recipe, zoo, say)
+        model, metrics = train(recipe, data, report)
+        history = metrics.pop("history")
+        model = model.knowing(training_data=f"zoo-{short_digest(data.lock)}")
+        cells = data.rows(TEST) if len(data.rows(TEST)) else data.rows(TRAIN)
+        write_artifact(model, data.lock, metrics, data.counts[cells[:SMOKE_CELLS]], folder / RELEASE)
+        with (folder / RECIPE).open("w") as stream:
+            YAML(typ="safe").dump(recipe.model_dump(mode="json"), stream)
+        (folder / HISTORY).write_text(json.dumps(history, indent=1) + "\n")
     return model, data, metrics
 
 

@@ -185,3 +185,14 @@ def test_an_unreachable_hub_is_the_worlds_fault(tmp_path):
     done = call("pull", name, "--remote", "http://127.0.0.1:9")
     assert done.exit_code == 3
     assert "http://127.0.0.1:9" in done.stderr
+
+
+def test_a_folder_that_is_not_there_is_said(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    name = "lab/celltype-mlp-0.1.1_human-blood_zoo-3f9a2c1d"
+    for words in (("models",), ("pull", name), ("new", "model", name)):
+        done = call(*words, "--remote", "hub")
+        assert done.exit_code == 1, done.output
+        assert "hub: there is no such folder of releases. Correct --remote, or CELLZOO_REMOTE." in done.stderr
+    done = call("pull", "demo/run")
+    assert "'demo/run' is no model name" in done.stderr and "There is no folder demo/run either." in done.stderr

@@ -66,7 +66,7 @@ def models(  # noqa: PLR0913, PLR0917
 def _of_hub(remote: str) -> Iterator[tuple[str, str, str]]:
     from cellzoo.hub.remote import open_remote
 
-    place = open_remote(remote)
+    place = open_remote(remote, to_read=True)
     for name in place.models():
         releases = [tag for tag in place.tags(name) if tag.startswith("v")]
         yield name, releases[-1] if releases else "", "released" if releases else "unreleased"
@@ -168,6 +168,7 @@ def annotate(  # noqa: PLR0913, PLR0917
     if plot:
         from cellzoo.models.plot import draw, umap
 
+        say(f"drawing a UMAP of {annotated.n_obs:,} cells; --no-plot leaves it out")
         points = umap(annotated.obsm[predictor.key])
         annotated.obsm["X_cellzoo_umap"] = points
         panel = (f"{source.name}, called by\n{predictor.name or model}", annotated.obs["cellzoo_cell_type"])

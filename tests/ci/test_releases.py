@@ -14,7 +14,7 @@ from cellzoo.hub.remote import FolderRemote
 from cellzoo.registry.catalogue import Registry
 
 CARD = "models/acme/mlp.yaml"
-LOCK = "lock_version: 1\ndatasets:\n  - {id: blood, role: train}\n"
+LOCK = "lock_version: 1\ndatasets:\n  - {id: blood, role: train}\n  - {id: held-out, role: test}\n"
 
 
 def pin(content: bytes) -> dict[str, object]:

@@ -14,7 +14,7 @@ import scipy.sparse as sp
 
 from cellzoo.converters.store import build
 from cellzoo.converters.zoo import Zoo, open_registry
-from cellzoo.errors import CardError, InputError
+from cellzoo.errors import CardError, InputError, NotFoundError, WorldError
 from cellzoo.models.data import TEST, TRAIN, VALIDATION, assemble, short_digest
 from cellzoo.models.evaluate import calibration_error, evaluate_celltype
 from cellzoo.models.labels import LabelSpace
@@ -194,6 +194,31 @@ def test_evaluating_a_run_again_gives_its_metrics(trained, zoo):
 def test_a_run_is_never_overwritten(trained, zoo):
     with pytest.raises(InputError, match="holds a run already"):
         run_recipe(recipe(), zoo, trained[0])
+
+
+def test_what_cannot_be_written_or_is_unknown_is_said_before_the_work(zoo, tmp_path, monkeypatch):
+    monkeypatch.setattr("cellzoo.models.run.assemble", lambda *_: pytest.fail("worked"))
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(WorldError, match=r"file/run: cannot be written: .*Choose another path"):
+        run_recipe(recipe(), zoo, tmp_path / "file" / "run")
+    with pytest.raises(NotFoundError, match=r"no topology 'mlp-0.1.2' for task 'celltype'; there are: "):
+        run_recipe(recipe(topology="mlp-0.1.2"), zoo, tmp_path / "run")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_run_that_fails_leaves_nothing(zoo, tmp_path, monkeypatch):
+    def lost(*_):
+        raise WorldError("the network is gone")
+
+    monkeypatch.setattr("cellzoo.models.run.assemble", lost)
+    with pytest.raises(WorldError, match="^the network is gone$"):
+        run_recipe(recipe(), zoo, tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_whoever_may_read_the_folder_may_read_all_of_a_run(trained):
+    modes = {path.name: oct(path.stat().st_mode & 0o777) for path in trained[0].rglob("*") if path.is_file()}
+    assert len(set(modes.values())) == 1, modes
 
 
 def test_a_reconstruction_beats_the_mean_cell_and_survives_its_release(zoo, tmp_path):
