@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from cellzoo.ci.sources import Read, Sources
 from cellzoo.errors import CellzooError, Finding, IntegrityError, WorldError
 from cellzoo.registry.cells import TERM_FIELDS
 from cellzoo.registry.parts import File
 from cellzoo.registry.schema import DatasetCard
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def check_data(read: Read, sources: Sources) -> Iterator[Finding]:
@@ -82,8 +86,16 @@ def _labels(card: DatasetCard, files: Mapping[str, Path]) -> tuple[Labels, int]:
             if field.column not in source.obs:
                 found[key] = None
             elif (known := found.setdefault(key, set())) is not None:
-                known |= set(source.obs[field.column].dropna().astype(str))
+                known |= _labels_of(source.obs[field.column])
     return found, cells
+
+
+def _labels_of(column: pd.Series[Any]) -> set[str]:
+    """Return the labels of a column; `NO_LABEL` where some cells have none, as label maps have a row for them."""
+    from cellzoo.converters.terms import NO_LABEL
+
+    texts = column.astype(object).where(column.notna(), "").astype(str)
+    return {text if text.strip() else NO_LABEL for text in texts.unique()}
 
 
 def _rows(path: Path, column: str, found: set[str], labels: Labels, sources: Sources) -> Iterator[Finding]:

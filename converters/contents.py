@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from cellzoo.converters.celldata import layer_address
 from cellzoo.converters.counts import COUNT_LAYERS, SMALLEST, UNSCALED, problem, recover
 from cellzoo.errors import CountsError, InputError
 from cellzoo.registry.genes import detect_kind, detect_organism
@@ -104,14 +105,17 @@ def contents_of(path: Path) -> Contents:
 def _parts(path: Path, file: Any) -> tuple[pd.DataFrame, dict[str, Any], list[_Place]]:
     from anndata.io import read_elem
 
+    from cellzoo.converters.h5ad import hint_of
+
     for name in ("obs", "var"):
         if name not in file:
-            raise InputError(f"{path}: is HDF5 but not h5ad: it has no {name}, only {', '.join(file) or 'nothing'}.")
+            there = ", ".join(file) or "nothing"
+            raise InputError(f"{path}: is HDF5 but not h5ad: it has no {name}, only {there}.{hint_of(file)}")
     var = read_elem(file["var"])
     places = [_Place("X", file["X"], var)] if "X" in file else []
     if "raw" in file and "X" in file["raw"]:
         places.append(_Place("raw", file["raw/X"], read_elem(file["raw/var"])))
-    places += [_Place(name, matrix, var) for name, matrix in file.get("layers", {}).items()]
+    places += [_Place(layer_address(name), matrix, var) for name, matrix in file.get("layers", {}).items()]
     said = {key: read_elem(file["uns"][key]) for key in file.get("uns", {}) if _is_word(file["uns"][key])}
     return read_elem(file["obs"]), said, places
 
@@ -124,7 +128,7 @@ def _old_parts(adata: anndata.AnnData) -> tuple[pd.DataFrame, dict[str, Any], li
     places = [_Place("X", adata.X, adata.var)] if adata.X is not None else []
     if adata.raw is not None:
         places.append(_Place("raw", adata.raw.X, adata.raw.var))
-    places += [_Place(str(name), adata.layers[name], adata.var) for name in adata.layers]
+    places += [_Place(layer_address(str(name)), adata.layers[name], adata.var) for name in adata.layers]
     return adata.obs, {key: value for key, value in adata.uns.items() if isinstance(value, str)}, places
 
 

@@ -82,7 +82,17 @@ def check_own(file: h5py.File) -> None:
 def _check_anndata(file: h5py.File, path: Path) -> None:
     if missing := {"obs", "var"} - set(file):
         message = f"is HDF5 but no AnnData: it has no {' and no '.join(sorted(missing))}, only {sorted(file)[:10]}"
-        raise InputError(f"{path}: {message}.")
+        raise InputError(f"{path}: {message}.{hint_of(file)}")
+
+
+def hint_of(file: h5py.File) -> str:
+    """Return how a file that is no h5ad is made one, "" where nobody knows."""
+    if "matrix" in file and "shape" in file["matrix"]:
+        return (
+            " It is one of 10x: scanpy.read_10x_h5(path) reads it; call var_names_make_unique() on what it gives, write"
+            " that with .write_h5ad(...), and pass the new file."
+        )
+    return ""
 
 
 def open_group(path: Path, group: h5py.Group, matrix: Callable[[Path, Any], Rows] | None = None) -> CellData:

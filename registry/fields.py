@@ -148,6 +148,11 @@ def ontology_of(field: str, text: str = "", schema: str = SCHEMA) -> str:
     return next((prefix for prefix in PREFIXES[field] if load(prefix, schema=schema).knows(text)), PREFIXES[field][0])
 
 
+def spoken(field: str, text: str) -> str:
+    """Return the label of a term that a word of everyday use stands for: sfaira's healthy is PATO's normal."""
+    return "normal" if field == "disease" and text == "healthy" else text
+
+
 def id_column(field: str) -> str:
     """Return the obs column with the term ids of a field."""
     return f"{field}_ontology_term_id"

@@ -173,6 +173,8 @@ def test_cells_of_a_store_are_written_for_other_tools(blood, tmp_path):
     adata, store = blood
     assert run("store", "get", store, "--dataset", "a", "-o", tmp_path / "one.h5ad").exit_code == 0
     same(adata, anndata.read_h5ad(tmp_path / "one.h5ad"))
+    again = run("store", "get", store, "-o", tmp_path / "one.h5ad")
+    assert (again.exit_code, again.stdout) == (3, "") and "is there already. Choose another path" in again.stderr
     label = str(adata.obs["cell_type"].iloc[0])
     chosen = adata[adata.obs["cell_type"] == label]
     made = run("store", "get", store, "--where", f"cell_type={label}", "--as", "zarr", "-o", tmp_path / "part.zarr")

@@ -26,7 +26,7 @@ from cellzoo.commands.shared import (
 )
 from cellzoo.commands.sources import Source, sources
 from cellzoo.console import bars, say, sized, table
-from cellzoo.errors import CellzooError, Finding, InputError, IntegrityError, NotFoundError
+from cellzoo.errors import CellzooError, Finding, InputError, IntegrityError, NotFoundError, WorldError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -126,6 +126,8 @@ def get(path: Path, out: Path, kind: str, dataset: str | None, where: dict[str, 
     from cellzoo.converters.h5ad import write_h5ad
     from cellzoo.converters.store import Store, select, write_dataset, write_zarr
 
+    if out.exists():
+        raise WorldError(f"{out}: is there already. Choose another path, or remove it first.")
     stored = Store(path)
     part = stored.celldata(dataset)
     if dataset is None and len(stored.datasets) > 1:

@@ -29,6 +29,7 @@ from cellzoo.registry.fields import (
     allowed,
     id_column,
     ontology_of,
+    spoken,
 )
 from cellzoo.registry.genetable import features, organism_id
 from cellzoo.registry.ontology import load
@@ -90,6 +91,7 @@ def _value(field: str, text: str) -> str:
     if field == "organism":
         return organism_id(text)
     if field in CELL_TERMS and text not in {UNKNOWN, NOT_APPLICABLE}:
+        text = spoken(field, text)
         ontology = load(ontology_of(field, text))
         return text if text in ontology else ontology.find(text)
     if field == "is_primary_data" and text not in {"true", "false"}:

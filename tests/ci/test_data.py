@@ -79,3 +79,22 @@ def test_a_packaged_card_agrees_with_its_published_files(mirror, monkeypatch):
     monkeypatch.setenv("CELLZOO_MIRROR", str(mirror))
     path = PACKAGED / "datasets/tenx-pbmc3k.yaml"
     assert [one for one in check_registry(Registry((PACKAGED,)), Question((path,), data=True))] == []
+
+
+@pytest.mark.parametrize("gap", [None, "  "], ids=["missing", "blank"])
+def test_cells_without_a_label_are_those_of_the_row_for_none(root, file, change, gap):
+    source = anndata.read_h5ad(file)
+    labels = source.obs["label"].astype(object)
+    labels.iloc[-1] = gap
+    source.obs["label"] = pd.Categorical(labels)
+    source.write_h5ad(file.with_name("x"))
+    content = file.with_name("x").read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    card = root / "datasets/blood.yaml"
+    card.write_text(
+        card.read_text().replace(file.name, digest).replace(f"bytes: {file.stat().st_size}", f"bytes: {len(content)}")
+    )
+    file.with_name("x").rename(file.with_name(digest))
+    assert seen(root) == [f"{MAP} MAP003 0:0", f"{MAP} DATA002 4:1"]
+    change(MAP, "junk\t", "(none)\t")
+    assert seen(root) == []

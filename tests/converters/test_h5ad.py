@@ -366,3 +366,10 @@ def test_dates_are_refused_by_name(adata, tmp_path):
     with pytest.raises(InputError, match="obs: cannot be written to HDF5: 'sampled' hold dates or durations"):
         write_h5ad(CellData.of(adata), tmp_path / "x.h5ad")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_of_10x_is_said_to_be_one(tmp_path):
+    with h5py.File(tmp_path / "filtered.h5", "w") as file:
+        file["matrix/shape"] = [2, 2]
+    with pytest.raises(InputError, match=r"no AnnData: .* It is one of 10x: scanpy.read_10x_h5\(path\) reads it"):
+        open_h5ad(tmp_path / "filtered.h5")

@@ -218,3 +218,7 @@ def test_what_cannot_be_loaded_says_what_to_do_before_anything_is_fetched(name, 
     with pytest.raises(InputError) as caught:
         open_registry()[name].load()
     assert said in str(caught.value)
+
+
+def test_healthy_is_normal_as_sfaira_says_it(zoo, no_fetch):
+    assert list(zoo.datasets(disease="healthy")) == list(zoo.datasets(disease="normal")) != []
