@@ -225,3 +225,10 @@ def test_a_store_of_two_organisms_is_refused_before_anything_is_read(tmp_path):
     with pytest.raises(InputError, match="of Homo sapiens, Mus musculus: choose by organism"):
         both.to_store(tmp_path / "s")
     assert not (tmp_path / "s").exists()
+
+
+def test_a_store_of_two_organisms_is_refused_from_the_shell_too(tmp_path):
+    done = run("store", "build", "--tissue", "islet of Langerhans", "-o", tmp_path / "s")
+    assert done.exit_code == 1
+    assert "of Homo sapiens, Mus musculus: choose by --organism" in done.stderr
+    assert not (tmp_path / "s").exists()

@@ -13,7 +13,7 @@ import click
 
 from cellzoo.commands.shared import open_zoo
 from cellzoo.console import say
-from cellzoo.errors import InputError, NotFoundError
+from cellzoo.errors import CellzooError, InputError, NotFoundError
 
 if TYPE_CHECKING:
     from cellzoo.converters.celldata import CellData
@@ -158,6 +158,19 @@ def sources(
         clash = " and ".join(one.name for one in given if _called(one) == twice[0])
         raise click.UsageError(f"{clash} would both be called {twice[0]}; rename one of the files.")
     return given
+
+
+def refuse_organisms(given: list[Source]) -> None:
+    """Raise InputError where the cards are of several organisms, which no one gene space holds: before the work."""
+    organisms: set[str] = set()
+    for one in given:
+        if isinstance(one, OfRegistry):
+            with suppress(CellzooError):  # a card that cannot be had is said when it is its turn
+                organisms.add(str(one.zoo[one.name].card.cells.organism.label))
+    if len(organisms) > 1:
+        raise InputError(
+            f"a store has one gene space, these data sets are of {', '.join(sorted(organisms))}: choose by --organism."
+        )
 
 
 def _sources_of(name: str, zoo: Zoo, genes: str | None) -> list[Source]:

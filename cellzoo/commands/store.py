@@ -24,7 +24,7 @@ from cellzoo.commands.shared import (
     registry_option,
     show_findings,
 )
-from cellzoo.commands.sources import Source, sources
+from cellzoo.commands.sources import Source, refuse_organisms, sources
 from cellzoo.console import bars, say, sized, table
 from cellzoo.errors import CellzooError, Finding, InputError, IntegrityError, NotFoundError, WorldError
 
@@ -63,6 +63,7 @@ def build(
     from cellzoo.converters.store import build as build_store
 
     given = sources(source, wanted, registry, genes)
+    refuse_organisms(given)
     failed, is_new = Failures(), not out.exists()
     with bars() as progress:
         made = build_store(out, _items(given, failed), progress, failed, **_packing(out, packed))
