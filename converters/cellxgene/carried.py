@@ -212,8 +212,10 @@ def _as_made(value: Any, mark: Any, index: pd.Index | None) -> bool:
     """Return whether a value is the one that a mark is of; picking cells or genes does not change an array."""
     if not isinstance(mark, Mapping):
         return mark is None or _mark(value, index) == mark
-    if not isinstance(value, np.ndarray) or index is None or not index.is_unique:
+    if index is None or not index.is_unique:
         return True
+    if not isinstance(value, np.ndarray):
+        return False
     rows = index.get_indexer(pd.Index(list(mark), dtype=object))
     return all(_sum(value[row]) == sum_ for row, sum_ in zip(rows, mark.values(), strict=True) if row >= 0)
 

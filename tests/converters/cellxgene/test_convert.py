@@ -340,6 +340,8 @@ def test_an_embedding_that_was_computed_anew_stays():
     anew = file.with_(obsm={"X_pca": file.obsm["X_pca"][:, :2] + 1})
     for target in (to_sfaira, to_streamlined):
         np.testing.assert_array_equal(target(anew).obsm["X_pca"], anew.obsm["X_pca"])
+        frame = pd.DataFrame({"PC1": [1.0, 2, 3]}, index=file.obs.index)
+        assert target(file.with_(obsm={"X_pca": frame})).obsm["X_pca"] is frame
         assert "X_pca" not in target(file).obsm
         assert "X_pca" not in target(file.pick(np.array([0, 2]))).obsm, "fewer cells are no new embedding"
 
