@@ -52,7 +52,7 @@ def _query(command: Callable[..., None]) -> Callable[..., None]:
     @click.argument("text", nargs=-1, type=Words)
     @filters
     @click.option("--census", "where", default="stable", show_default=True, help="Release, folder, or s3:// address.")
-    @click.option("--all-cells", is_flag=True, help="Also cells that are copies of cells in other data sets.")
+    @click.option("--all-cells", is_flag=True, help="Also cells that are copies of cells published elsewhere.")
     @config_option
     @wraps(command)
     def chosen(wanted: dict[str, str], **options: Any) -> None:

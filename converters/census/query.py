@@ -50,7 +50,8 @@ class CensusSelection(Selection["CensusDataset"]):
         """Return what the user should know of the query: which cells were left out."""
         if not self.source.primary:
             return "cells that several data sets share are there several times"
-        return f"primary cells only: {self.source.copies:,} matching cells are copies of cells in other data sets"
+        said = f"primary cells only: {self.source.copies:,} matching cells are copies of cells published elsewhere"
+        return f"{said} (primary=False, --all-cells)" if self.source.copies else said
 
     def _saved(self) -> dict[str, Any]:
         query = self.source

@@ -138,7 +138,9 @@ def test_primary_cells_are_the_default_and_said(local):
     primary, every = local.datasets(tissue="lung"), local.datasets(tissue="lung", primary=False)
     assert list(primary) == ["lung-a", "lung-d", "mouse-e"]
     assert set(every) - set(primary) == {"copy-c"}
-    assert primary.said == "primary cells only: 120 matching cells are copies of cells in other data sets"
+    assert primary.said == (
+        "primary cells only: 120 matching cells are copies of cells published elsewhere (primary=False, --all-cells)"
+    )
     assert every.estimate().cells == primary.estimate().cells + 120
 
 
