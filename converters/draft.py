@@ -29,8 +29,8 @@ from cellzoo.registry.cards import parse_card
 from cellzoo.registry.catalogue import Registry
 from cellzoo.registry.cells import Cells
 from cellzoo.registry.document import Document
-from cellzoo.registry.fields import FIELD_ROOTS, HUMAN, NOT_APPLICABLE, UNKNOWN, allowed, ontology_of, spoken
-from cellzoo.registry.ontology import load, term_ontology
+from cellzoo.registry.fields import FIELD_ROOTS, HUMAN, NOT_APPLICABLE, UNKNOWN, allowed, find_term
+from cellzoo.registry.ontology import term_ontology
 from cellzoo.registry.parts import SCHEMA_VERSION, Bytes
 from cellzoo.registry.reading import Recover
 from cellzoo.registry.suggest.suggester import Suggestion, suggest
@@ -131,12 +131,10 @@ def stated_term(name: str, text: str, organism: str = "") -> dict[str, str]:
     """
     if text in {UNKNOWN, NOT_APPLICABLE}:
         return {"term": text}
-    text = spoken(name, text)
-    ontology = load(ontology_of(name, text))
-    term = text if text in ontology else ontology.find(text)
+    term = find_term(name, text)
     if wrong := allowed(name, term, organism or HUMAN):
         raise InputError(f"{name}: {wrong}")
-    return {"term": term, "label": ontology.label(term)}
+    return {"term": term, "label": term_ontology(term).label(term)}
 
 
 def _twin(pin: Bytes, registry: Registry) -> str:

@@ -275,6 +275,11 @@ def write_group(data: CellData, group: h5py.Group, wrote: Progress = lambda *_: 
     _write(group, "uns", data.uns)
 
 
+def nullable(dtype: np.dtype[Any]) -> Any:
+    """Return the type of pandas that holds whole numbers, or truth values, of a type of NumPy, and missing ones."""
+    return pd.array(np.zeros(0, dtype)).dtype
+
+
 def typed(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a table whose columns of objects have the type of what they hold.
 

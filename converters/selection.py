@@ -169,11 +169,7 @@ class Selection(Mapping[str, D_co]):
         """Stream every data set into a training store and return it; memory stays constant, a killed run resumes."""
         from cellzoo.converters.store import build
 
-        organisms = sorted({label for record in self.records for label in record.labels.get("organism", ())})
-        if len(organisms) > 1:
-            raise InputError(
-                f"a store has one gene space, these data sets are of {', '.join(organisms)}: choose by organism."
-            )
+        refuse_organisms({label for record in self.records for label in record.labels.get("organism", ())}, "organism")
         items = [(data.id, data.digest, lambda data=data: data.open(space, progress)) for data in self.values()]
         return build(Path(path), items, progress)
 
@@ -210,3 +206,10 @@ def refuse_changed(document: Document, said: Mapping[str, str], digest: Callable
             findings.append(document.finding("SEL003", ["datasets", name], message, "Save the selection anew."))
     if findings:
         raise CardError(findings)
+
+
+def refuse_organisms(organisms: set[str], option: str) -> None:
+    """Raise InputError for data sets of several organisms, which no one gene space holds."""
+    if len(organisms) > 1:
+        of = ", ".join(sorted(organisms))
+        raise InputError(f"a store has one gene space, these data sets are of {of}: choose by {option}.")

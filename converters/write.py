@@ -47,9 +47,7 @@ def replacing(path: Path) -> Iterator[Path]:
         os.close(handle)
         temporary = Path(name)
         yield temporary
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)
+        as_usual(temporary)
         temporary.replace(path)
     except CellzooError:
         raise
@@ -60,14 +58,26 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def as_usual(path: Path) -> None:
+    """Give a file that was made for its owner alone the rights that a new file has."""
+    mask = os.umask(0)
+    os.umask(mask)
+    path.chmod(0o666 & ~mask)
+
+
+def refuse_existing(path: Path) -> None:
+    """Raise `WorldError` where there is something at ``path`` already; an empty folder is nothing."""
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise WorldError(f"{path}: is there already. Choose another path, or remove it first.")
+
+
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """Give a temporary folder beside ``path``; move it there on success, remove it on failure.
 
     Raises `WorldError` where there is something at ``path`` already, or it cannot be written.
     """
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise WorldError(f"{path}: is there already. Choose another path, or remove it first.")
+    refuse_existing(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as own:

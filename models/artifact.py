@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -25,6 +24,7 @@ from safetensors.torch import save_file
 
 from cellzoo import __version__
 from cellzoo.converters.fetch import sha256_of
+from cellzoo.converters.write import as_usual
 from cellzoo.errors import IntegrityError, NotFoundError
 from cellzoo.models.data import short_digest
 from cellzoo.models.files import CONFIG, GENES, LABELS, LOCK, METRICS, PINNED, SMOKE, WEIGHTS, refuse_code
@@ -70,9 +70,7 @@ class Config(Strict):
 def _save(tensors: dict[str, torch.Tensor], path: Path) -> None:
     """Write tensors to a file that others may read as any other: safetensors makes one for its owner alone."""
     save_file(tensors, path, metadata={"format": "pt"})
-    mask = os.umask(0)
-    os.umask(mask)
-    path.chmod(0o666 & ~mask)
+    as_usual(path)
 
 
 def write_artifact(model: Model, lock: dict[str, Any], metrics: dict[str, Any], cells: sp.csr_matrix, to: Path) -> None:

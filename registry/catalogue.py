@@ -16,7 +16,7 @@ from cellzoo.errors import CardError, Finding, InputError, NotFoundError
 from cellzoo.registry.cards import Card, LabelMap, card_digest, load_card, load_map, map_names, parse_any
 from cellzoo.registry.cells import TERM_FIELDS
 from cellzoo.registry.document import read_yaml
-from cellzoo.registry.fields import ontology_of, spoken
+from cellzoo.registry.fields import find_term, ontology_of
 from cellzoo.registry.index import Record, records_of
 from cellzoo.registry.model_card import ModelCard
 from cellzoo.registry.ontology import load, nearest_of
@@ -192,10 +192,8 @@ def below(name: str, text: str) -> frozenset[str]:
         raise InputError(f"{name!r} is not a field to filter by; use one of {', '.join(TERM_FIELDS)}.")
     if text in {"unknown", "na"}:
         return frozenset({text})
-    text = spoken(name, text)
-    ontology = load(ontology_of(name, text))
-    term = text if text in ontology or ":" in text else ontology.find(text)  # an id that there is not is said as such
-    return frozenset(ontology.descendants(term, include_self=True))
+    term = text if ":" in text else find_term(name, text)  # an id that there is not is said as such
+    return frozenset(load(ontology_of(name, term)).descendants(term, include_self=True))
 
 
 def open_registry(where: str | Path | Sequence[str | Path] | None = None) -> Registry:

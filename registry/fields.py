@@ -148,9 +148,14 @@ def ontology_of(field: str, text: str = "", schema: str = SCHEMA) -> str:
     return next((prefix for prefix in PREFIXES[field] if load(prefix, schema=schema).knows(text)), PREFIXES[field][0])
 
 
-def spoken(field: str, text: str) -> str:
-    """Return the label of a term that a word of everyday use stands for: sfaira's healthy is PATO's normal."""
-    return "normal" if field == "disease" and text == "healthy" else text
+def find_term(field: str, text: str) -> str:
+    """Return the id of the term of a field that a person names by id, label or synonym; sfaira's healthy is normal.
+
+    NotFoundError with the nearest where there is none.
+    """
+    text = "normal" if field == "disease" and text == "healthy" else text
+    ontology = load(ontology_of(field, text))
+    return text if text in ontology else ontology.find(text)
 
 
 def id_column(field: str) -> str:

@@ -133,8 +133,12 @@ class GeneMapping:
     @property
     def measured(self) -> NDArray[np.bool_]:
         """Return which genes of the space have a name (genes of the space)."""
+        return self._of(np.ones(len(self.position), dtype=bool))
+
+    def _of(self, names: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return which genes of the space have one of some names."""
         found = np.zeros(len(self.space), dtype=bool)
-        found[self.position[self.position >= 0]] = True
+        found[self.position[(self.position >= 0) & names]] = True
         return found
 
     def measured_of(self, var: pd.DataFrame) -> NDArray[np.bool_]:
@@ -146,9 +150,7 @@ class GeneMapping:
         said = var.get("measured")
         if said is None or str(said.dtype) not in {"bool", "boolean"}:
             return self.measured
-        found = np.zeros(len(self.space), dtype=bool)
-        found[self.position[(self.position >= 0) & said.eq(True).to_numpy(dtype=bool)]] = True
-        return found
+        return self._of(said.eq(True).to_numpy(dtype=bool))
 
     def summary(self, examples: int = 10) -> dict[str, Any]:
         """Return plain JSON values: how many names went where, and the first few of each kind that was not mapped."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,12 +23,11 @@ from cellzoo.commands.shared import (
     registry_option,
     show_findings,
 )
-from cellzoo.commands.sources import Source, sources
+from cellzoo.commands.sources import each, sources
 from cellzoo.console import bars, say, sized, table
-from cellzoo.errors import CellzooError, InputError
+from cellzoo.errors import InputError
 
 if TYPE_CHECKING:
-    from cellzoo.converters.celldata import CellData
     from cellzoo.converters.census.query import CensusSelection
 
 
@@ -126,9 +125,10 @@ def export(
 
     given = sources(source, wanted, registry, genes)
     failed = Failures()
+    datasets = each(given, lambda one: (one.id, one.said, one.open()), failed)
     try:
         with bars() as progress:
-            made = write(out, _given(given, failed), progress, failed)
+            made = write(out, datasets, progress, failed)
     except InputError as error:  # of none of them there are cells
         failed(str(out), error)
         sys.exit(failed.code)
@@ -153,19 +153,6 @@ def check(where: str, structure: bool, config: dict[str, str], as_json: bool) ->
     say(f"{len(findings)} findings")
     if findings:
         sys.exit(1)
-
-
-def _given(
-    given: list[Source], failed: Callable[[str, CellzooError], None]
-) -> Iterator[tuple[str, Mapping[str, str], CellData]]:
-    """Yield id, what is said about it, and data of each source, one at a time."""
-    for one in given:
-        try:
-            item = one.id, one.said, one.open()
-        except CellzooError as error:  # one that cannot be had never stops the others
-            failed(one.name, error)
-            continue
-        yield item
 
 
 def _say(selection: CensusSelection) -> None:

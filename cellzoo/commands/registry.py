@@ -75,6 +75,6 @@ def check(  # noqa: PLR0913, PLR0917
     if form == "github" and (file := os.environ.get("GITHUB_STEP_SUMMARY")):
         with Path(file).open("a", encoding="utf-8") as stream:
             stream.write(as_markdown(findings, top) + "\n")
-    everything = not path and base is None
-    say(summary(findings) + (f" in the cards of {cards}" if everything and not registry else ""))
+    stated = path or registry or base is not None
+    say(summary(findings) + ("" if stated else f" in the cards of {cards}"))
     sys.exit(any(finding.severity == "error" for finding in findings))

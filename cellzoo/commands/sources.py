@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import click
 
-from cellzoo.commands.shared import open_zoo
+from cellzoo.commands.shared import Failures, open_zoo
 from cellzoo.console import say
 from cellzoo.errors import CellzooError, InputError, NotFoundError
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from cellzoo.converters.celldata import CellData
     from cellzoo.converters.store import Store
     from cellzoo.converters.zoo import Zoo
+
+
+T = TypeVar("T")
 
 
 class Source(Protocol):
@@ -160,17 +163,27 @@ def sources(
     return given
 
 
-def refuse_organisms(given: list[Source]) -> None:
-    """Raise InputError where the cards are of several organisms, which no one gene space holds: before the work."""
+def each(given: list[Source], take: Callable[[Source], T], failed: Failures) -> Iterator[T]:
+    """Yield what is taken of each source, one at a time; one that cannot be had is told and never stops the others."""
+    for one in given:
+        try:
+            item = take(one)
+        except CellzooError as error:
+            failed(one.name, error)
+            continue
+        yield item
+
+
+def check_organisms(given: list[Source]) -> None:
+    """Raise InputError where the cards are of several organisms: before the work."""
+    from cellzoo.converters.selection import refuse_organisms
+
     organisms: set[str] = set()
     for one in given:
         if isinstance(one, OfRegistry):
             with suppress(CellzooError):  # a card that cannot be had is said when it is its turn
                 organisms.add(str(one.zoo[one.name].card.cells.organism.label))
-    if len(organisms) > 1:
-        raise InputError(
-            f"a store has one gene space, these data sets are of {', '.join(sorted(organisms))}: choose by --organism."
-        )
+    refuse_organisms(organisms, "--organism")
 
 
 def _sources_of(name: str, zoo: Zoo, genes: str | None) -> list[Source]:

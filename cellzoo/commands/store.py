@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,9 +24,9 @@ from cellzoo.commands.shared import (
     registry_option,
     show_findings,
 )
-from cellzoo.commands.sources import Source, refuse_organisms, sources
+from cellzoo.commands.sources import check_organisms, each, sources
 from cellzoo.console import bars, say, sized, table
-from cellzoo.errors import CellzooError, Finding, InputError, IntegrityError, NotFoundError, WorldError
+from cellzoo.errors import Finding, InputError, IntegrityError, NotFoundError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,10 +63,11 @@ def build(
     from cellzoo.converters.store import build as build_store
 
     given = sources(source, wanted, registry, genes)
-    refuse_organisms(given)
+    check_organisms(given)
     failed, is_new = Failures(), not out.exists()
+    items = each(given, lambda one: (one.id, one.digest, one.open), failed)
     with bars() as progress:
-        made = build_store(out, _items(given, failed), progress, failed, **_packing(out, packed))
+        made = build_store(out, items, progress, failed, **_packing(out, packed))
     if is_new and failed.code and not made.datasets:
         shutil.rmtree(out)  # ours, of this minute, and empty
         failed.exit()
@@ -87,19 +88,6 @@ def _packing(out: Path, packed: str | None) -> dict[str, str]:
             state = said.get("state", said)
             return {"encoding": state["encoding"], "codec": state["codec"]}
     return {}
-
-
-def _items(
-    given: list[Source], failed: Callable[[str, CellzooError], None]
-) -> Iterator[tuple[str, str, Callable[[], CellData]]]:
-    """Yield id, digest and what opens it of each source."""
-    for one in given:
-        try:
-            item = one.id, one.digest, one.open
-        except CellzooError as error:  # one that fails never stops the others
-            failed(one.name, error)
-            continue
-        yield item
 
 
 @store.command(cls=Command)
@@ -126,9 +114,9 @@ def get(path: Path, out: Path, kind: str, dataset: str | None, where: dict[str, 
     """Write cells of a STORE for other tools, block by block: memory stays bounded."""
     from cellzoo.converters.h5ad import write_h5ad
     from cellzoo.converters.store import Store, select, write_dataset, write_zarr
+    from cellzoo.converters.write import refuse_existing
 
-    if out.exists():
-        raise WorldError(f"{out}: is there already. Choose another path, or remove it first.")
+    refuse_existing(out)
     stored = Store(path)
     part = stored.celldata(dataset)
     if dataset is None and len(stored.datasets) > 1:

@@ -27,12 +27,10 @@ from cellzoo.registry.fields import (
     TISSUE_TYPES,
     UNKNOWN,
     allowed,
+    find_term,
     id_column,
-    ontology_of,
-    spoken,
 )
 from cellzoo.registry.genetable import features, organism_id
-from cellzoo.registry.ontology import load
 from cellzoo.registry.pins import SCHEMA
 
 WORDS = {"tissue_type": TISSUE_TYPES, "suspension_type": SUSPENSION_TYPES}
@@ -91,9 +89,7 @@ def _value(field: str, text: str) -> str:
     if field == "organism":
         return organism_id(text)
     if field in CELL_TERMS and text not in {UNKNOWN, NOT_APPLICABLE}:
-        text = spoken(field, text)
-        ontology = load(ontology_of(field, text))
-        return text if text in ontology else ontology.find(text)
+        return find_term(field, text)
     if field == "is_primary_data" and text not in {"true", "false"}:
         raise InputError(f"is_primary_data={text}: expected true or false.")
     if field in WORDS and text not in WORDS[field]:

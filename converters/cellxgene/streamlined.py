@@ -15,6 +15,7 @@ from cellzoo.converters.cellxgene.fields import ORGANISM, SCHEMA_KEYS
 from cellzoo.converters.cellxgene.frames import columns_of, constant, frame_of
 from cellzoo.converters.cellxgene.portal import labelled, labels
 from cellzoo.converters.cellxgene.sfaira import counts_first, organism_of, processed_first
+from cellzoo.converters.h5ad import nullable
 from cellzoo.converters.rows import Rows, computed, placed
 from cellzoo.errors import GenesError
 from cellzoo.registry.fields import FEATURE_LABELS, OBSERVATION_JOINID, ORGANISM_KEY, UNKNOWN, id_column
@@ -156,7 +157,7 @@ def _with_gaps(kept: pd.Series[Any], number: int) -> tuple[pd.Series[Any], pd.Se
     if isinstance(dtype, pd.CategoricalDtype) or dtype.kind == "O":
         return kept, pd.Series([None] * number, dtype=object)
     if isinstance(dtype, np.dtype) and dtype.kind in "iub":
-        dtype = pd.array(np.zeros(0, dtype)).dtype
+        dtype = nullable(dtype)
     return kept.astype(dtype), pd.Series([pd.NA if dtype.kind in "iub" else np.nan] * number, dtype=dtype)
 
 

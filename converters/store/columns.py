@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cellzoo.converters.h5ad import EXACT
+from cellzoo.converters.h5ad import EXACT, nullable
 from cellzoo.converters.store.layout import Files, State, mapped, named, read_lines
 from cellzoo.errors import InputError, IntegrityError
 
@@ -196,12 +196,6 @@ def _fits(column: pd.Series, common: np.dtype[Any]) -> bool:
     return np.can_cast(dtype, common, "safe")
 
 
-NULLABLE = {"bool": "boolean"} | {
-    f"{kind}{bits}": f"{name}{bits}" for kind, name in (("int", "Int"), ("uint", "UInt")) for bits in (8, 16, 32, 64)
-}
-"""NumPy's name of a type -> that of the type of pandas whose values may be missing."""
-
-
 def _number(dtype: Any) -> np.dtype[Any] | None:
     """Return the numbers or truth values of a column as NumPy has them, None for any other type."""
     plain = dtype if isinstance(dtype, np.dtype) else getattr(dtype, "numpy_dtype", None)
@@ -224,7 +218,7 @@ def joined(pieces: Sequence[Any], lengths: Sequence[int]) -> pd.Series:
         common = np.result_type(*numbers)
         whole = len(there) == len(pieces) and all(isinstance(one.dtype, np.dtype) for one in there)
         if all(_fits(one, common) for one in there):  # of fractions NaN stands for those that are missing
-            target = common if whole or common.kind == "f" else NULLABLE[common.name]
+            target = common if whole or common.kind == "f" else nullable(common)
     full = [
         pd.Series([np.nan if target is object else pd.NA] * n, dtype=object)
         if p is None

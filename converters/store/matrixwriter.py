@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from cellzoo.converters.h5ad import EXACT
 from cellzoo.converters.rows import Rows, blocks
 from cellzoo.converters.store.layout import Files, State, named
 from cellzoo.converters.store.matrix import TYPES, codec, groups_of, sentinel
@@ -19,8 +20,6 @@ LOOKS, LOOK_CELLS = 8, 128
 """Stretches of the first data set that are looked at to choose types and the order of features, and their cells."""
 MANY = 1 / 16
 """Share of values above 254 from which two bytes for each are smaller than a side list."""
-EXACT = 2**53
-"""Up to here a float64 holds every integer."""
 
 
 class MatrixWriter:

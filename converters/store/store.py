@@ -214,7 +214,7 @@ class Store:
         read = encoded if measured or not alike else encoded[:1]
         frames = [self._frame(one, wanted) for one in read]
         frame = frames[0] if alike else _agreed(frames, {*shared} - {"measured"})
-        frame = frame[~frame.index.duplicated()].reindex(index)
+        frame = frame.reindex(index)
         if measured:
             frame["measured"] = np.logical_and.reduce([one["measured"].reindex(index).eq(True) for one in frames])
         return frame
@@ -222,7 +222,7 @@ class Store:
     def _frame(self, encoded: dict[str, Any], wanted: set[str]) -> pd.DataFrame:
         columns = [[name, column] for name, column in encoded["columns"] if name in wanted]
         frame: pd.DataFrame = blobs.decode(encoded | {"columns": columns}, self.path)
-        return frame
+        return frame[~frame.index.duplicated()]
 
     def _rest(self, stretch: Stretch) -> dict[str, Any]:
         """Return what is kept of a data set by itself, with its arrays still on disk."""
@@ -283,7 +283,8 @@ class Store:
             if space and space.rpartition("/")[2] != "raw":
                 part = CellData(pd.DataFrame(index=index), self._common_var(space))
                 modalities[space] = self._filled(part, f"{space}/")
-        obsm = {name: self.obsm[name] for name in self.obsm if name not in self.obsm.differing()}
+        differing = self.obsm.differing()
+        obsm = {name: self.obsm[name] for name in self.obsm if name not in differing}
         return self._filled(CellData(self.obs.frame(), self.var, obsm=obsm, modalities=modalities), "")
 
     def _filled(self, part: CellData, before: str) -> CellData:
@@ -360,17 +361,16 @@ class Store:
 def _agreed(frames: list[pd.DataFrame], names: set[str]) -> pd.DataFrame:
     """Return tables of features as one, without the named columns that differ for a feature of two tables."""
     differing: set[str] = set()
-    whole = frames[0][~frames[0].index.duplicated()]
+    whole = frames[0]
     for frame in frames[1:]:
         both = frame.index.intersection(whole.index)
-        own = frame[~frame.index.duplicated()]
         for name in names - differing:
-            pair = [part[name].reindex(both).astype(object) for part in (whole, own)]
+            pair = [part[name].reindex(both).astype(object) for part in (whole, frame)]
             one, other = (part.where(part.notna(), None).to_numpy() for part in pair)
             if not (one == other).all():
                 differing.add(name)
-        if len(own) > len(both):
-            whole = pd.concat([whole, own[~own.index.isin(whole.index)]])
+        if len(frame) > len(both):
+            whole = pd.concat([whole, frame[~frame.index.isin(whole.index)]])
     return whole.drop(columns=list(differing))
 
 
